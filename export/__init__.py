@@ -1,0 +1,1 @@
+"""Export to ONNX Runtime: convert, optimize, quantize, verify and run a compact BERT."""
