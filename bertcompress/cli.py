@@ -1,0 +1,223 @@
+"""The `bertcompress` command: the whole flow by `run`, or up to one stage by the stage's name.
+
+Every heavy import stands inside the command that needs it, so `--help` and a refused recipe answer at once.
+Exit codes: 0 done, 2 something the user can put right, 3 a budget is broken, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bertcompress import __version__
+from bertcompress.errors import BertCompressError, DataError
+
+EXIT_REFUSED = 2
+EXIT_BUDGET_BROKEN = 3
+EXIT_INTERRUPTED = 130
+
+STAGES = {
+    "teacher": "Prepare the data and fine-tune the teacher, and stop there.",
+    "supernet": "Run up to the trained supernet, and stop there.",
+    "search": "Run up to the search's winner, and stop there.",
+    "student": "Run up to the distilled winner and baseline, and stop there.",
+    "export": "Run up to the exported and verified ONNX files, and stop there.",
+    "report": "Run what is missing, and write the report again.",
+}
+
+app = typer.Typer(
+    name="bertcompress",
+    help="Find, train, export and time the best small BERT that fits your latency and parameter budget.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe's file, or the name of one that ships (see `recipes`).")
+]
+RunDirOption = Annotated[
+    Path | None, typer.Option("--run-dir", help="Where the run lives. (default: runs/NAME)", show_default=False)
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one key, e.g. budget.latency_ms=3; may be repeated."),
+]
+
+
+@contextmanager
+def _plain_errors(resume: str | None = None) -> Iterator[None]:
+    """Turn what the user can put right into a message and an exit code; anything else is a bug and keeps its traceback."""
+    try:
+        yield
+    except BertCompressError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        raise typer.Exit(EXIT_REFUSED) from None
+    except KeyboardInterrupt:
+        kept = f" Finished stages are kept; go on with: {resume}" if resume else ""
+        typer.echo(f"\nInterrupted.{kept}", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bertcompress {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def _resume_command(command: str, recipe: str, run_dir: Path | None, overrides: list[str]) -> str:
+    where = [] if run_dir is None else ["--run-dir", str(run_dir)]
+    sets = [word for override in overrides for word in ("--set", override)]
+    return shlex.join(["bertcompress", command, recipe, *where, *sets])
+
+
+def _run_until(command: str, recipe: str, run_dir: Path | None, overrides: list[str] | None) -> None:
+    """Run the flow up to the stage `command` (all of it for `run`); the table is printed once there is a report."""
+    until = None if command == "run" else command
+    overrides = overrides or []
+    with _plain_errors(_resume_command(command, recipe, run_dir, overrides)):
+        from bertcompress.recipe import load_recipe
+
+        # Before the import of torch: a bad recipe is refused at once, and nothing is written.
+        loaded = load_recipe(recipe, overrides)
+        folder = run_dir or Path("runs") / loaded.name
+
+        from rich.console import Console
+
+        from bertcompress.pipeline import run_recipe
+
+        result = run_recipe(loaded, folder, until, console=Console())
+    if until not in (None, "report"):
+        typer.echo(f"{command}: finished in {folder}")
+        return
+    typer.echo(f"Report: {result.report_path}")
+    if not result.budgets_met:
+        broken = [budget["name"] for budget in result.report["budgets"] if not budget["met"]]
+        typer.echo(f"Broken: {', '.join(broken)}; the exported file does not fit its budget.", err=True)
+        raise typer.Exit(EXIT_BUDGET_BROKEN)
+
+
+def _flow_command(command: str) -> Callable[[str, Path | None, list[str] | None], None]:
+    def run_flow(recipe: RecipeArgument, run_dir: RunDirOption = None, overrides: SetOption = None) -> None:
+        _run_until(command, recipe, run_dir, overrides)
+
+    return run_flow
+
+
+app.command("run", help="Run a recipe: from the teacher to the benchmarked ONNX files and the report.")(
+    _flow_command("run")
+)
+for _stage, _help in STAGES.items():
+    app.command(_stage, help=_help)(_flow_command(_stage))
+
+
+@app.command()
+def validate(recipe: RecipeArgument, overrides: SetOption = None) -> None:
+    """Check a recipe without running it; every problem is listed, by key."""
+    with _plain_errors():
+        from bertcompress.recipe import load_recipe
+
+        loaded = load_recipe(recipe, overrides or [])
+        typer.echo(f"{recipe} is valid: {loaded.name}. {loaded.description}".rstrip())
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes that ship, a line each."""
+    with _plain_errors():
+        from bertcompress.recipe import list_recipes
+
+        described = list_recipes()
+    width = max(map(len, described), default=0)
+    for name, description in described.items():
+        typer.echo(f"{name:{width}}  {description}")
+
+
+@app.command()
+def init(
+    data_file: Annotated[Path, typer.Argument(metavar="DATAFILE", help="Your data: a csv or jsonl file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The recipe to write. (default: NAME.yaml)", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
+) -> None:
+    """Write a commented recipe for your data, with the text and label columns guessed."""
+    with _plain_errors():
+        from bertcompress.recipe_template import guess_columns, recipe_name, render_recipe
+
+        path = output or Path(f"{recipe_name(data_file)}.yaml")
+        guess = guess_columns(data_file)
+        if path.exists() and not force:
+            raise DataError(f"{path}: exists already; choose another name with --output, or add --force")
+        if not path.parent.is_dir():
+            raise DataError(f"{path}: the folder {path.parent} does not exist; make it, or choose another --output")
+        path.write_text(render_recipe(data_file, guess), encoding="utf-8")
+    typer.echo("\n".join([f"Wrote {path}. Guessed:", *(f"  {reason}" for reason in guess.reasons)]))
+    typer.echo(f"Next: {shlex.join(['bertcompress', 'run', str(path)])}")
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    """The numbers of an option such as `--batch-sizes 1,8`."""
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise typer.BadParameter(f"{text!r} is not a list of whole numbers above 0; write for example 1,8")
+    return tuple(int(word) for word in words)
+
+
+def _contenders(folders: list[Path]) -> dict[str, Path]:
+    """Every ONNX file of the folders, named by folder and file.
+
+    Raises:
+        DataError: a folder is missing or holds no ONNX file.
+    """
+    problems = [f"{folder}: holds no .onnx file" for folder in folders if not any(folder.glob("*.onnx"))]
+    if problems:
+        raise DataError.from_problems("benchmark", [*problems, "give folders that `bertcompress export` wrote"])
+    return {f"{folder.name}/{path.name}": path for folder in folders for path in sorted(folder.glob("*.onnx"))}
+
+
+@app.command()
+def benchmark(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An exported model's folder (it holds .onnx files).")],
+    against: Annotated[Path | None, typer.Option(help="A second folder, timed in turn with the first.")] = None,
+    provider: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    batch_sizes: Annotated[str, typer.Option(help="Rows a call.")] = "1,8",
+    sequence_lengths: Annotated[str, typer.Option(help="Tokens a row.")] = "32,128",
+    threads: Annotated[str, typer.Option(help="Threads of a session.")] = "1,2",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the result as JSON.")] = None,
+) -> None:
+    """Time exported models with ONNX Runtime: percentiles and throughput by batch, sequence and threads."""
+    with _plain_errors():
+        contenders = _contenders([folder] if against is None else [folder, against])
+
+        from bertcompress import benchmark as clock
+
+        result = clock.benchmark(
+            contenders,
+            batch_sizes=_whole_numbers(batch_sizes),
+            sequence_lengths=_whole_numbers(sequence_lengths),
+            num_threads=_whole_numbers(threads),
+            provider=provider,
+        )
+    if output is not None:
+        output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    app()
