@@ -1,4 +1,4 @@
-"""Run a recipe as a user would, and keep its numbers with all it takes to read them: benchmarks/results/NAME.json.
+"""Run a recipe as a user would, and keep its numbers with where they come from: benchmarks/results/NAME.json.
 
     python benchmarks/run_recipe.py sst2-small --set data.source=data/glue/sst2
     python benchmarks/run_recipe.py reviews-mini --repeat 2
@@ -27,18 +27,22 @@ EXIT_BUDGET_BROKEN = 3
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe", help="a recipe's file, or the name of one that ships")
     parser.add_argument("--name", help="the record's name (default: the recipe's)")
     parser.add_argument("--run-dir", type=Path, default=Path("runs/benchmarks"), help="where the runs live")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--repeat", type=int, default=1, help="runs with the same seed, compared (default: 1)")
+    parser.add_argument(
+        "--repeat", type=int, default=1, help="runs with the same seed, compared (default: 1)"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the record is written")
     return parser.parse_args(words)
 
 
 def run_once(recipe: str, run_dir: Path, overrides: list[str]) -> tuple[dict[str, Any], float]:
-    """The report of one run, and its wall seconds; a broken budget is a result and is recorded, not an error."""
+    """The report of one run, and its wall seconds; a broken budget is a result to record, not an error."""
     sets = [word for override in overrides for word in ("--set", override)]
     command = [sys.executable, "-m", "bertcompress.cli", "run", recipe, "--run-dir", str(run_dir), *sets]
     started = time.perf_counter()
@@ -51,7 +55,7 @@ def run_once(recipe: str, run_dir: Path, overrides: list[str]) -> tuple[dict[str
 
 
 def outcome(report: dict[str, Any]) -> dict[str, Any]:
-    """What the same seed must give again: each model's architecture and metrics (times differ, and are left out)."""
+    """What the same seed must give again: each model's architecture and metrics (times differ)."""
     return {
         model["role"]: {"architecture": model["architecture"], "metrics": model["metrics"]}
         for model in report["models"]
@@ -75,7 +79,9 @@ def machine() -> dict[str, Any]:
     cpu = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        names = [
+            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
+        ]
         cpu = names[0] if names else cpu
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {"cpu": cpu, "cores": cores, "system": f"{platform.system()} {platform.machine()}"}

@@ -41,20 +41,24 @@ app = typer.Typer(
 )
 
 RecipeArgument = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A recipe's file, or the name of one that ships (see `recipes`).")
+    str,
+    typer.Argument(metavar="RECIPE", help="A recipe's file, or the name of one that ships (see `recipes`)."),
 ]
 RunDirOption = Annotated[
-    Path | None, typer.Option("--run-dir", help="Where the run lives. (default: runs/NAME)", show_default=False)
+    Path | None,
+    typer.Option("--run-dir", help="Where the run lives. (default: runs/NAME)", show_default=False),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override one key, e.g. budget.latency_ms=3; may be repeated."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override one key, e.g. budget.latency_ms=3; may be repeated."
+    ),
 ]
 
 
 @contextmanager
-def _plain_errors(resume: str | None = None) -> Iterator[None]:
-    """Turn what the user can put right into a message and an exit code; anything else is a bug and keeps its traceback."""
+def plain_errors(resume: str | None = None) -> Iterator[None]:
+    """Turn what the user can put right into a message and an exit code; a bug keeps its traceback."""
     try:
         yield
     except BertCompressError as error:
@@ -75,7 +79,8 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     _: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     pass
@@ -88,10 +93,10 @@ def _resume_command(command: str, recipe: str, run_dir: Path | None, overrides: 
 
 
 def _run_until(command: str, recipe: str, run_dir: Path | None, overrides: list[str] | None) -> None:
-    """Run the flow up to the stage `command` (all of it for `run`); the table is printed once there is a report."""
+    """Run the flow up to the stage `command` (all of it for `run`); print the table once there is a report."""
     until = None if command == "run" else command
     overrides = overrides or []
-    with _plain_errors(_resume_command(command, recipe, run_dir, overrides)):
+    with plain_errors(_resume_command(command, recipe, run_dir, overrides)):
         from bertcompress.recipe import load_recipe
 
         # Before the import of torch: a bad recipe is refused at once, and nothing is written.
@@ -102,10 +107,15 @@ def _run_until(command: str, recipe: str, run_dir: Path | None, overrides: list[
 
         from bertcompress.pipeline import run_recipe
 
-        result = run_recipe(loaded, folder, until, console=Console())
+        console = Console()
+        result = run_recipe(loaded, folder, until, console=console)
     if until not in (None, "report"):
         typer.echo(f"{command}: finished in {folder}")
         return
+
+    from bertcompress.report import print_table
+
+    print_table(result.report, console)
     typer.echo(f"Report: {result.report_path}")
     if not result.budgets_met:
         broken = [budget["name"] for budget in result.report["budgets"] if not budget["met"]]
@@ -130,7 +140,7 @@ for _stage, _help in STAGES.items():
 @app.command()
 def validate(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     """Check a recipe without running it; every problem is listed, by key."""
-    with _plain_errors():
+    with plain_errors():
         from bertcompress.recipe import load_recipe
 
         loaded = load_recipe(recipe, overrides or [])
@@ -140,7 +150,7 @@ def validate(recipe: RecipeArgument, overrides: SetOption = None) -> None:
 @app.command()
 def recipes() -> None:
     """List the recipes that ship, a line each."""
-    with _plain_errors():
+    with plain_errors():
         from bertcompress.recipe import list_recipes
 
         described = list_recipes()
@@ -153,12 +163,13 @@ def recipes() -> None:
 def init(
     data_file: Annotated[Path, typer.Argument(metavar="DATAFILE", help="Your data: a csv or jsonl file.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The recipe to write. (default: NAME.yaml)", show_default=False)
+        Path | None,
+        typer.Option("--output", "-o", help="The recipe to write. (default: NAME.yaml)", show_default=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
 ) -> None:
     """Write a commented recipe for your data, with the text and label columns guessed."""
-    with _plain_errors():
+    with plain_errors():
         from bertcompress.recipe_template import guess_columns, recipe_name, render_recipe
 
         path = output or Path(f"{recipe_name(data_file)}.yaml")
@@ -166,7 +177,9 @@ def init(
         if path.exists() and not force:
             raise DataError(f"{path}: exists already; choose another name with --output, or add --force")
         if not path.parent.is_dir():
-            raise DataError(f"{path}: the folder {path.parent} does not exist; make it, or choose another --output")
+            raise DataError(
+                f"{path}: the folder {path.parent} does not exist; make it, or choose another --output"
+            )
         path.write_text(render_recipe(data_file, guess), encoding="utf-8")
     typer.echo("\n".join([f"Wrote {path}. Guessed:", *(f"  {reason}" for reason in guess.reasons)]))
     typer.echo(f"Next: {shlex.join(['bertcompress', 'run', str(path)])}")
@@ -188,31 +201,42 @@ def _contenders(folders: list[Path]) -> dict[str, Path]:
     """
     problems = [f"{folder}: holds no .onnx file" for folder in folders if not any(folder.glob("*.onnx"))]
     if problems:
-        raise DataError.from_problems("benchmark", [*problems, "give folders that `bertcompress export` wrote"])
-    return {f"{folder.name}/{path.name}": path for folder in folders for path in sorted(folder.glob("*.onnx"))}
+        raise DataError.from_problems(
+            "benchmark", [*problems, "give folders that `bertcompress export` wrote"]
+        )
+    return {
+        f"{folder.name}/{path.name}": path for folder in folders for path in sorted(folder.glob("*.onnx"))
+    }
 
 
 @app.command()
 def benchmark(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An exported model's folder (it holds .onnx files).")],
-    against: Annotated[Path | None, typer.Option(help="A second folder, timed in turn with the first.")] = None,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="An exported model's folder (it holds .onnx files).")
+    ],
+    against: Annotated[
+        Path | None, typer.Option(help="A second folder, timed in turn with the first.")
+    ] = None,
     provider: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     batch_sizes: Annotated[str, typer.Option(help="Rows a call.")] = "1,8",
     sequence_lengths: Annotated[str, typer.Option(help="Tokens a row.")] = "32,128",
     threads: Annotated[str, typer.Option(help="Threads of a session.")] = "1,2",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the result as JSON.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write the result as JSON.")
+    ] = None,
 ) -> None:
     """Time exported models with ONNX Runtime: percentiles and throughput by batch, sequence and threads."""
-    with _plain_errors():
+    with plain_errors():
         contenders = _contenders([folder] if against is None else [folder, against])
+        shapes = _whole_numbers(batch_sizes), _whole_numbers(sequence_lengths), _whole_numbers(threads)
 
-        from bertcompress import benchmark as clock
+        from bertcompress.benchmark import benchmark as time_contenders
 
-        result = clock.benchmark(
+        result = time_contenders(
             contenders,
-            batch_sizes=_whole_numbers(batch_sizes),
-            sequence_lengths=_whole_numbers(sequence_lengths),
-            num_threads=_whole_numbers(threads),
+            batch_sizes=shapes[0],
+            sequence_lengths=shapes[1],
+            num_threads=shapes[2],
             provider=provider,
         )
     if output is not None:

@@ -1,7 +1,7 @@
-"""A first recipe for the user's own data: guesses the columns from a file's first rows and says so (`bertcompress init`).
+"""A first recipe for the user's own data: the columns are guessed from a file's first rows (`bertcompress init`).
 
-Only the standard library reads the rows, so the command answers at once; what the guess got wrong, the recipe check
-or the data check says before anything is trained.
+Only the standard library reads the rows, so the command answers at once. What the guess got wrong, the checks of
+recipe and data say before anything is trained.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ PAIR_NAMES = (
     ("text1", "text2"),
 )
 TEXT_NAMES = (
-    "text", "sentence", "review", "content", "body", "comment", "message", "tweet", "document", "question", "title",
+    "text", "sentence", "review", "content", "body", "comment", "message", "tweet", "document", "question",
 )  # fmt: skip
 LABEL_NAMES = (
-    "label", "labels", "sentiment", "class", "category", "target", "intent", "topic", "rating", "stars", "score", "y",
+    "label", "labels", "sentiment", "class", "category", "target", "intent", "topic", "rating", "stars", "y",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ColumnGuess:
-    """What a file's first rows suggest: the text columns (one, or two for pairs), the label column, a length in tokens."""
+    """What a file's first rows suggest: one text column (two for pairs), the label column, a length in tokens."""
 
     text_columns: tuple[str, ...]
     label_column: str
@@ -56,7 +56,7 @@ def _read_csv(path: Path) -> Rows:
     if rows and len(rows[0]) == 1:
         only = next(iter(rows[0]))
         raise DataError(
-            f"{path}: the header holds one column, {only!r}; a text and a label column are needed, separated by commas"
+            f"{path}: the header holds one column, {only!r}; a text and a label are needed, separated by commas"
         )
     return rows
 
@@ -94,8 +94,8 @@ def read_first_rows(path: Path) -> Rows:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(
-            f"{path}: cannot peek into a {path.suffix or 'nameless'!s} file; init reads {' and '.join(READERS)} "
-            "(for other sources write data.source and the column names by hand: `bertcompress recipes` lists examples)"
+            f"{path}: init reads {' and '.join(READERS)} files; for another source start from a recipe that "
+            "ships (`bertcompress recipes` lists them) and set data.source and the columns"
         )
     try:
         rows = reader(path)
@@ -123,7 +123,7 @@ def _guess_label(path: Path, rows: Rows, columns: Sequence[str]) -> tuple[str, s
     likely = [column for column in columns if 2 <= counts[column] <= min(MAX_GUESSED_LABELS, len(rows) // 2)]
     if not likely:
         raise DataError(
-            f"{path}: no column looks like a label (2 to {MAX_GUESSED_LABELS} values that repeat); found columns "
+            f"{path}: no column looks like a label (2 to {MAX_GUESSED_LABELS} values that repeat); found "
             f"{', '.join(columns)}; rename the label's column to `label`, or write the recipe by hand"
         )
     best = min(likely, key=lambda column: counts[column])
@@ -145,14 +145,14 @@ def _guess_text(path: Path, rows: Rows, columns: Sequence[str]) -> tuple[tuple[s
 
 
 def _guess_max_length(rows: Rows, text_columns: Sequence[str]) -> int:
-    """The 95th percentile of words, at 1.4 word pieces a word, up to the next multiple of 32, from 32 to 512."""
+    """The 95th percentile of words at 1.4 word pieces a word, rounded up to a multiple of 32, at most 512."""
     words = sorted(sum(len(row.get(column, "").split()) for column in text_columns) for row in rows)
     pieces = int(1.4 * words[int(0.95 * (len(words) - 1))]) + 2
     return min(512, max(32, -(-pieces // 32) * 32))
 
 
 def guess_columns(path: Path) -> ColumnGuess:
-    """Which columns of a csv or jsonl file hold the text and the label, from their names or else their values.
+    """Which columns of a csv or jsonl file hold the text and the label, by their names or else their values.
 
     Raises:
         DataError: the file cannot be read, or no column can be the text or the label.
@@ -183,7 +183,7 @@ def recipe_name(path: Path) -> str:
 
 
 def render_recipe(path: Path, guess: ColumnGuess) -> str:
-    """The text of a recipe for the file at `path`: every line that a user may want to change is explained beside it."""
+    """The text of a recipe for the file at `path`, with what a user may want to change explained beside it."""
     return TEMPLATE.format(
         name=recipe_name(path),
         description=json.dumps(f"Text classification on {path.name}"),
@@ -214,7 +214,7 @@ task:
 
 data:
   source: {source}
-  # files: {{train: train.csv, validation: dev.csv, test: test.csv}}   # when source is a folder with its own splits
+  # files: {{train: train.csv, validation: dev.csv, test: test.csv}}  # for a folder with its own splits
   validation_fraction: 0.1     # rows to choose models by, taken from train
   test_fraction: 0.1           # rows that are only reported
   max_length: {max_length}              # tokens; longer texts are cut

@@ -1,0 +1,195 @@
+"""The command line: cheap to ask, clear when it refuses, and nothing left behind by a refused run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from bertcompress import cli
+from bertcompress.errors import BertCompressError
+from bertcompress.recipe_template import guess_columns, render_recipe
+
+HEAVY = ("torch", "transformers", "datasets", "onnxruntime", "sklearn", "scipy")
+
+GOOD = """\
+name: tiny
+description: A recipe to break
+task: {text_columns: [text], label_column: label}
+data: {source: reviews.csv}
+space: {operators: [mha3, ffn384, conv3, identity]}
+budget: {num_parameters: 15000000}
+"""
+
+# What is wrong -> the text that replaces a part of GOOD, and a word that the message must hold.
+BAD = {
+    "unknown key": ("num_parameters:", "num_paramters:", "num_parameters"),
+    "unknown section": ("budget:", "budgets:", "budget"),
+    "no budget": ("{num_parameters: 15000000}", "{}", "budget"),
+    "two latency budgets": ("{num_parameters: 15000000}", "{latency_ms: 3, speedup: 4}", "speedup"),
+    "negative budget": ("15000000", "-1", "budget.num_parameters"),
+    "word for a number": ("15000000", "many", "budget.num_parameters"),
+    "unknown operator": ("conv3", "lstm3", "lstm3"),
+    "even kernel": ("conv3", "conv4", "conv4"),
+    "three text columns": ("[text]", "[a, b, c]", "text_columns"),
+    "not YAML": ("name: tiny", "name: [tiny", "bad.yaml"),
+}
+
+
+def invoke(*words: str | Path) -> Result:
+    return CliRunner().invoke(cli.app, [str(word) for word in words])
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def reviews(in_folder: Path) -> Path:
+    rows = [
+        f'"a film, number {number}, that goes on",{"pos" if number % 2 else "neg"}' for number in range(20)
+    ]
+    path = in_folder / "My Reviews.csv"
+    path.write_text("\n".join(["review,verdict", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["run", "--help"], ["recipes"], ["--version"], ["run", "no-such"]]
+)
+def test_light_commands_import_nothing_heavy(words: list[str], in_folder: Path) -> None:
+    program = (
+        "import sys\nfrom bertcompress.cli import app\n"
+        f"try:\n    app({words!r})\nexcept SystemExit:\n    pass\n"
+        f"print('loaded:', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded: []", done.stdout
+
+
+def test_help_names_every_stage() -> None:
+    shown = invoke("--help")
+    assert shown.exit_code == 0
+    for command in ("run", *cli.STAGES, "validate", "recipes", "init", "benchmark"):
+        assert command in shown.output
+
+
+def test_shipped_recipes_are_listed_and_valid() -> None:
+    listed = invoke("recipes")
+    names = [line.split()[0] for line in listed.output.splitlines()]
+    assert "reviews-mini" in names
+    for name in names:
+        checked = invoke("validate", name)
+        assert checked.exit_code == 0, checked.output
+
+
+def test_unknown_recipe_names_the_nearest(in_folder: Path) -> None:
+    refused = invoke("run", "reviews-mni")
+    assert refused.exit_code == cli.EXIT_REFUSED
+    assert "reviews-mini" in refused.stderr
+    assert "Traceback" not in refused.output
+
+
+@pytest.mark.parametrize("problem", BAD)
+def test_bad_recipe_is_refused_and_leaves_nothing(problem: str, in_folder: Path) -> None:
+    old, new, named = BAD[problem]
+    assert old in GOOD
+    (in_folder / "bad.yaml").write_text(GOOD.replace(old, new), encoding="utf-8")
+    refused = invoke("run", "bad.yaml")
+    assert refused.exit_code == cli.EXIT_REFUSED, refused.output
+    assert named in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert [path.name for path in in_folder.iterdir()] == ["bad.yaml"]
+
+
+def test_good_recipe_is_valid_and_a_bad_override_is_not(in_folder: Path) -> None:
+    (in_folder / "good.yaml").write_text(GOOD, encoding="utf-8")
+    assert invoke("validate", "good.yaml").exit_code == 0
+    assert invoke("validate", "good.yaml", "--set", "seed=7").exit_code == 0
+    refused = invoke("validate", "good.yaml", "--set", "budget.latncy_ms=3")
+    assert refused.exit_code == cli.EXIT_REFUSED
+    assert "latency_ms" in refused.stderr
+
+
+def test_init_writes_a_recipe_that_is_valid(reviews: Path) -> None:
+    written = invoke("init", reviews)
+    assert written.exit_code == 0, written.output
+    assert "text: review" in written.output
+    assert "label: verdict" in written.output
+    assert (reviews.parent / "my-reviews.yaml").exists()
+    checked = invoke("validate", "my-reviews.yaml")
+    assert checked.exit_code == 0, checked.output
+
+
+def test_init_keeps_an_existing_file_unless_forced(reviews: Path) -> None:
+    kept = reviews.parent / "mine.yaml"
+    kept.write_text("precious", encoding="utf-8")
+    refused = invoke("init", reviews, "-o", kept)
+    assert refused.exit_code == cli.EXIT_REFUSED
+    assert "--force" in refused.stderr
+    assert kept.read_text(encoding="utf-8") == "precious"
+    assert invoke("init", reviews, "-o", kept, "--force").exit_code == 0
+    assert "verdict" in kept.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("empty.csv", b"", "no rows"),
+        ("header.csv", b"text,label\n", "no rows"),
+        ("one.csv", b"text;label\na;1\n", "commas"),
+        ("latin.csv", "text,label\ncaf\xe9,1\n".encode("latin-1"), "UTF-8"),
+        ("broken.jsonl", b'{"text": "a"\n', "not readable"),
+        ("list.jsonl", b'["a", "b"]\n', "line 1"),
+        ("nolabel.csv", b"a,b\nx,1\ny,2\nz,3\n", "looks like a label"),
+        ("onlylabel.jsonl", b'{"label": "a"}\n{"label": "b"}\n', "text"),
+        ("table.xlsx", b"PK", ".jsonl"),
+        ("missing.csv", None, "no such file"),
+    ],
+)
+def test_init_refuses_a_bad_file(name: str, content: bytes | None, named: str, in_folder: Path) -> None:
+    if content is not None:
+        (in_folder / name).write_bytes(content)
+    refused = invoke("init", name)
+    assert refused.exit_code == cli.EXIT_REFUSED
+    assert named in refused.stderr
+    assert not list(in_folder.glob("*.yaml"))
+
+
+def test_guess_prefers_names_and_knows_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"idx": n, "hypothesis": "b c", "premise": "a " * 40, "label": n % 3} for n in range(9)]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    guess = guess_columns(path)
+    assert guess.text_columns == ("premise", "hypothesis")
+    assert (guess.label_column, guess.label_values) == ("label", ("0", "1", "2"))
+    assert guess.max_length == 64
+    assert "premise" in render_recipe(path, guess)
+
+
+def test_errors_and_interrupts_have_their_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(cli.typer.Exit) as refused, cli.plain_errors():
+        raise BertCompressError("budget.latency_ms: too small")
+    assert refused.value.exit_code == cli.EXIT_REFUSED
+    assert capsys.readouterr().err == "BertCompressError: budget.latency_ms: too small\n"
+    with pytest.raises(cli.typer.Exit) as stopped, cli.plain_errors("bertcompress run mine.yaml"):
+        raise KeyboardInterrupt
+    assert stopped.value.exit_code == cli.EXIT_INTERRUPTED
+    assert "go on with: bertcompress run mine.yaml" in capsys.readouterr().err
+    # A bug keeps its traceback.
+    with pytest.raises(ZeroDivisionError), cli.plain_errors():
+        raise ZeroDivisionError
+
+
+def test_benchmark_wants_exported_folders_and_whole_numbers(in_folder: Path) -> None:
+    refused = invoke("benchmark", in_folder)
+    assert refused.exit_code == cli.EXIT_REFUSED
+    assert ".onnx" in refused.stderr
+    (in_folder / "model.onnx").write_bytes(b"")
+    assert invoke("benchmark", in_folder, "--batch-sizes", "1,x").exit_code == cli.EXIT_REFUSED
