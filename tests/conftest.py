@@ -1,0 +1,51 @@
+"""Small things that many tests build on: a 2-layer, 32-wide BERT that fits in memory and in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+
+@pytest.fixture
+def tiny_bert_config() -> BertConfig:
+    """A BERT of 2 layers, width 32, 4 heads of size 8, feed-forward 64, 2 labels and no dropout."""
+    return BertConfig(
+        vocab_size=97,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=48,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        num_labels=2,
+    )
+
+
+@pytest.fixture
+def tiny_bert(tiny_bert_config: BertConfig) -> BertForSequenceClassification:
+    """The stock Hugging Face classifier of `tiny_bert_config`, in eval mode, its weights drawn from seed 0."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return BertForSequenceClassification(tiny_bert_config).eval()
+
+
+@pytest.fixture
+def padded_batch() -> Callable[..., dict[str, torch.Tensor]]:
+    """Make a batch of random ids, right-padded to the longest of `lengths`: batch([5, 9], vocab_size=97)."""
+
+    def make(lengths: list[int], *, vocab_size: int = 97, seed: int = 0) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        shape = (len(lengths), max(lengths))  # (B, T)
+        kept = torch.arange(shape[1])[None, :] < torch.tensor(lengths)[:, None]
+        ids = torch.randint(1, vocab_size, shape, generator=generator) * kept
+        return {
+            "input_ids": ids,
+            "attention_mask": kept.long(),
+            "token_type_ids": torch.zeros(shape, dtype=torch.long),
+        }
+
+    return make
