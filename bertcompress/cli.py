@@ -93,7 +93,7 @@ def _resume_command(command: str, recipe: str, run_dir: Path | None, overrides: 
 
 
 def _run_until(command: str, recipe: str, run_dir: Path | None, overrides: list[str] | None) -> None:
-    """Run the flow up to the stage `command` (all of it for `run`); print the table once there is a report."""
+    """Run the flow up to the stage `command` (all of it for `run`); print the table of its report."""
     until = None if command == "run" else command
     overrides = overrides or []
     with plain_errors(_resume_command(command, recipe, run_dir, overrides)):

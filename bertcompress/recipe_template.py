@@ -1,7 +1,7 @@
-"""A first recipe for the user's own data: the columns are guessed from a file's first rows (`bertcompress init`).
+"""A first recipe for the user's own data: columns are guessed from its first rows (`bertcompress init`).
 
-Only the standard library reads the rows, so the command answers at once. What the guess got wrong, the checks of
-recipe and data say before anything is trained.
+Only the standard library reads the rows, so the command answers at once. What the guess got wrong,
+the checks of recipe and data say before anything is trained.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LABEL_NAMES = (
 
 @dataclass(frozen=True)
 class ColumnGuess:
-    """What a file's first rows suggest: one text column (two for pairs), the label column, a length in tokens."""
+    """What a file's first rows suggest: one text column (two for pairs), a label column, a length."""
 
     text_columns: tuple[str, ...]
     label_column: str
@@ -55,9 +55,7 @@ def _read_csv(path: Path) -> Rows:
         ]
     if rows and len(rows[0]) == 1:
         only = next(iter(rows[0]))
-        raise DataError(
-            f"{path}: the header holds one column, {only!r}; a text and a label are needed, separated by commas"
-        )
+        raise DataError(f"{path}: the header holds one column, {only!r}; separate text and label by commas")
     return rows
 
 
@@ -183,7 +181,7 @@ def recipe_name(path: Path) -> str:
 
 
 def render_recipe(path: Path, guess: ColumnGuess) -> str:
-    """The text of a recipe for the file at `path`, with what a user may want to change explained beside it."""
+    """The text of a recipe for the file at `path`, with what a user may want to change explained."""
     return TEMPLATE.format(
         name=recipe_name(path),
         description=json.dumps(f"Text classification on {path.name}"),

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -185,6 +187,57 @@ def test_errors_and_interrupts_have_their_exit_codes(capsys: pytest.CaptureFixtu
     # A bug keeps its traceback.
     with pytest.raises(ZeroDivisionError), cli.plain_errors():
         raise ZeroDivisionError
+
+
+class FakePipeline:
+    """Stands for the pipeline module, so that `run` trains nothing: records its call, ends as it is told."""
+
+    def __init__(self, *, budgets_met: bool = True, interrupt: bool = False) -> None:
+        self.budgets_met = budgets_met
+        self.interrupt = interrupt
+        self.calls: list[tuple[str, Path, str | None]] = []
+
+    def run_recipe(
+        self, recipe: Any, run_dir: Path, until: str | None = None, *, console: Any
+    ) -> SimpleNamespace:
+        self.calls.append((recipe.name, run_dir, until))
+        if self.interrupt:
+            raise KeyboardInterrupt
+        budget = {
+            "name": "num_parameters",
+            "limit": 5,
+            "value": 9,
+            "met": self.budgets_met,
+            "conditions": None,
+        }
+        report = {"name": recipe.name, "budgets": [budget], "models": []}
+        return SimpleNamespace(
+            report=report, budgets_met=self.budgets_met, report_path=run_dir / "report.html"
+        )
+
+
+@pytest.mark.parametrize(
+    ("command", "fake", "code"),
+    [
+        ("run", FakePipeline(), 0),
+        ("run", FakePipeline(budgets_met=False), cli.EXIT_BUDGET_BROKEN),
+        ("report", FakePipeline(budgets_met=False), cli.EXIT_BUDGET_BROKEN),
+        ("search", FakePipeline(budgets_met=False), 0),
+        ("teacher", FakePipeline(interrupt=True), cli.EXIT_INTERRUPTED),
+    ],
+)
+def test_run_ends_with_the_code_of_its_outcome(
+    command: str, fake: FakePipeline, code: int, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bertcompress.pipeline", fake)
+    (in_folder / "good.yaml").write_text(GOOD, encoding="utf-8")
+    done = invoke(command, "good.yaml", "--set", "seed=7")
+    assert done.exit_code == code, done.output
+    assert fake.calls == [("tiny", Path("runs/tiny"), None if command == "run" else command)]
+    if code == cli.EXIT_BUDGET_BROKEN:
+        assert "num_parameters" in done.stderr
+    if code == cli.EXIT_INTERRUPTED:
+        assert f"bertcompress {command} good.yaml --set seed=7" in done.stderr
 
 
 def test_benchmark_wants_exported_folders_and_whole_numbers(in_folder: Path) -> None:
