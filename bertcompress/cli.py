@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -209,6 +209,32 @@ def _contenders(folders: list[Path]) -> dict[str, Path]:
     }
 
 
+def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print benchmark rows as a table; a percentile that the repeats cannot support is a dash."""
+    from rich.console import Console
+    from rich.table import Table
+
+    keys = (
+        "model",
+        "precision",
+        "batch_size",
+        "sequence_length",
+        "num_threads",
+        "p50_ms",
+        "p95_ms",
+        "p99_ms",
+    )
+    table = Table(*keys, "throughput_per_s", "noisy")
+    for row in rows:
+        values = (row.get(key) for key in (*keys, "throughput_per_s"))
+        cells = (
+            "-" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
+            for value in values
+        )
+        table.add_row(*cells, "noisy" if row.get("noisy") else "")
+    Console().print(table)
+
+
 @app.command()
 def benchmark(
     folder: Annotated[
@@ -239,6 +265,7 @@ def benchmark(
             num_threads=shapes[2],
             provider=provider,
         )
+    _print_rows(result["rows"])
     if output is not None:
         output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 

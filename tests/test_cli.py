@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from bertcompress import cli
@@ -176,11 +177,11 @@ def test_guess_prefers_names_and_knows_pairs(tmp_path: Path) -> None:
 
 
 def test_errors_and_interrupts_have_their_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(cli.typer.Exit) as refused, cli.plain_errors():
+    with pytest.raises(typer.Exit) as refused, cli.plain_errors():
         raise BertCompressError("budget.latency_ms: too small")
     assert refused.value.exit_code == cli.EXIT_REFUSED
     assert capsys.readouterr().err == "BertCompressError: budget.latency_ms: too small\n"
-    with pytest.raises(cli.typer.Exit) as stopped, cli.plain_errors("bertcompress run mine.yaml"):
+    with pytest.raises(typer.Exit) as stopped, cli.plain_errors("bertcompress run mine.yaml"):
         raise KeyboardInterrupt
     assert stopped.value.exit_code == cli.EXIT_INTERRUPTED
     assert "go on with: bertcompress run mine.yaml" in capsys.readouterr().err
@@ -245,4 +246,29 @@ def test_benchmark_wants_exported_folders_and_whole_numbers(in_folder: Path) -> 
     assert refused.exit_code == cli.EXIT_REFUSED
     assert ".onnx" in refused.stderr
     (in_folder / "model.onnx").write_bytes(b"")
+    (in_folder / "model_int8.onnx").write_bytes(b"")
     assert invoke("benchmark", in_folder, "--batch-sizes", "1,x").exit_code == cli.EXIT_REFUSED
+
+
+def test_benchmark_times_every_file_and_writes_json(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("small/model.onnx", "small/model_int8.onnx", "teacher/model.onnx"):
+        (in_folder / name).parent.mkdir(exist_ok=True)
+        (in_folder / name).write_bytes(b"")
+    calls = []
+
+    def fake(contenders: dict[str, Path], **options: Any) -> dict[str, Any]:
+        calls.append(options)
+        return {
+            "rows": [{"model": name, "p50_ms": 1.5, "p99_ms": None, "noisy": False} for name in contenders]
+        }
+
+    monkeypatch.setitem(sys.modules, "bertcompress.benchmark", SimpleNamespace(benchmark=fake))
+    done = invoke("benchmark", "small", "--against", "teacher", "--threads", "1", "-o", "out.json")
+    assert done.exit_code == 0, done.output
+    assert "1.50" in done.output
+    assert calls == [
+        {"batch_sizes": (1, 8), "sequence_lengths": (32, 128), "num_threads": (1,), "provider": "cpu"}
+    ]
+    written = json.loads((in_folder / "out.json").read_text(encoding="utf-8"))
+    names = [row["model"] for row in written["rows"]]
+    assert names == ["small/model.onnx", "small/model_int8.onnx", "teacher/model.onnx"]
