@@ -27,7 +27,7 @@ def tiny_bert_config() -> BertConfig:
 
 @pytest.fixture
 def tiny_bert(tiny_bert_config: BertConfig) -> BertForSequenceClassification:
-    """The stock Hugging Face classifier of `tiny_bert_config`, in eval mode, its weights drawn from seed 0."""
+    """The stock classifier of `tiny_bert_config`, in eval mode, its weights drawn from seed 0."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return BertForSequenceClassification(tiny_bert_config).eval()

@@ -17,7 +17,8 @@ LAYERS = (
 SEES_A_RECIPE = {"recipe", "pipeline", "cli"}
 WITHOUT_TORCH = (
     "bertcompress", "bertcompress.errors", "bertcompress.space", "bertcompress.recipe",
-    "bertcompress.recipe_template", "bertcompress.run_folder", "bertcompress.measure", "bertcompress.cli", "bertcompress.export.runtime",
+    "bertcompress.recipe_template", "bertcompress.run_folder", "bertcompress.measure", "bertcompress.cli",
+    "bertcompress.export.runtime",
 )  # fmt: skip
 # Besides torch, what loads it or takes about as long.
 HEAVY = ("torch", "transformers", "accelerate", "datasets")
@@ -39,7 +40,7 @@ def layer(module: str) -> str:
 
 def read_imports(source: str, package: str) -> list[Import]:
     """All imports of a source text in `package`, relative ones resolved, `from p import m` as p.m."""
-    found = []
+    found: list[Import] = []
 
     def visit(node: ast.AST, lazy: bool) -> None:
         if isinstance(node, ast.Import):
