@@ -147,7 +147,7 @@ def operator_macs(operator: Operator, dimensions: Dimensions, sequence_length: i
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network that can be built: its dimensions and its chain in canonical form (identities are dropped)."""
+    """A network that can be built: its dimensions and its chain in canonical form, without identities."""
 
     dimensions: Dimensions
     operators: Child
@@ -214,7 +214,7 @@ class SearchSpace:
     """The operators allowed at each position, all over the same dimensions.
 
     Raises:
-        SpaceError: there is no position, a position is empty or lists an operator twice, or heads are too wide.
+        SpaceError: no position, a position without operators or with one twice, or too many heads.
     """
 
     dimensions: Dimensions
@@ -285,15 +285,30 @@ class SearchSpace:
             operator in operators for operator, operators in zip(child, self.choices, strict=True)
         )
 
+    def require(self, child: Sequence[Operator]) -> None:
+        """Check that the child is of this space.
+
+        Raises:
+            SpaceError: names every position whose operator is not allowed there.
+        """
+        if self.contains(child):
+            return
+        problems = []
+        if len(child) != self.num_positions:
+            problems.append(f"{len(child)} operators; use {self.num_positions}, one a position")
+        for position, (operator, operators) in enumerate(zip(child, self.choices, strict=False)):
+            if operator not in operators:
+                allowed = ", ".join(choice.name for choice in operators)
+                problems.append(f"position {position}: {operator.name} is not a choice; use {allowed}")
+        raise SpaceError.from_problems("child " + "-".join(operator.name for operator in child), problems)
+
     def architecture(self, child: Sequence[Operator]) -> Architecture:
         """The network that a child is.
 
         Raises:
             SpaceError: the child is not of this space.
         """
-        if not self.contains(child):
-            found = "-".join(operator.name for operator in child)
-            raise SpaceError(f'"{found}" is not a child of this space of {self.num_positions} positions')
+        self.require(child)
         return Architecture(self.dimensions, tuple(child))
 
     def largest(self) -> Child:

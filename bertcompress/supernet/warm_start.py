@@ -1,0 +1,126 @@
+"""Start a supernet from a BERT teacher: smaller operators take its most important heads and neurons.
+
+At the teacher's own sizes the alternating child becomes the teacher, weight for weight."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import BertForSequenceClassification
+
+from bertcompress.errors import TeacherError
+from bertcompress.model.convert_bert import bert_architecture
+from bertcompress.model.operators import Attention, FeedForward, initialize
+from bertcompress.space import Dimensions
+from bertcompress.supernet.importance import Importance, weight_importance
+from bertcompress.supernet.network import SuperBert
+
+
+def warm_start(
+    supernet: SuperBert,
+    teacher: BertForSequenceClassification,
+    *,
+    importance: Importance | None = None,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Set the supernet's weights from the teacher's, in place; the rest is drawn from `generator`.
+
+    Position p of N takes its attention or feed-forward from teacher layer p * L // N, which is p // 2 where
+    the chain is as long as the teacher's. Convolutions stay random, and so does a head of another shape.
+    Without `importance` (see measure_importance) the size of the weights decides.
+
+    Raises:
+        TeacherError: the teacher is not a chain, or its width, vocabulary or head size are not the space's.
+    """
+    _require_same_width(supernet.space.dimensions, teacher)
+    importance = weight_importance(teacher) if importance is None else importance
+    initialize(supernet, generator)
+    with torch.no_grad():
+        _copy_embeddings(supernet, teacher)
+        num_layers = teacher.config.num_hidden_layers
+        for position, modules in enumerate(supernet.positions):
+            index = position * num_layers // len(supernet.positions)
+            layer = teacher.bert.encoder.layer[index]
+            for module in modules.values():
+                if isinstance(module, Attention):
+                    _copy_attention(module, layer, importance.heads[index])
+                elif isinstance(module, FeedForward):
+                    _copy_feed_forward(module, layer, importance.neurons[index])
+        head, dense = supernet.head, teacher.bert.pooler.dense
+        if head.dense.weight.shape == dense.weight.shape:
+            head.dense.load_state_dict(dense.state_dict())
+            if head.classifier.weight.shape == teacher.classifier.weight.shape:
+                head.classifier.load_state_dict(teacher.classifier.state_dict())
+
+
+def factorize(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Words (V, rank) and projection (D, rank) with words @ projection.T nearest to `weight` (V, D).
+
+    A truncated singular value decomposition, by the eigenvectors of the Gram matrix; exact at full rank.
+    """
+    exact = weight.double()
+    _, directions = torch.linalg.eigh(exact.T @ exact)  # ascending
+    projection = directions[:, -rank:]  # (D, rank), orthonormal
+    return (exact @ projection).to(weight.dtype), projection.to(weight.dtype)
+
+
+def _require_same_width(dimensions: Dimensions, teacher: BertForSequenceClassification) -> None:
+    theirs = bert_architecture(teacher.config).dimensions
+    problems = [
+        f"{key}: {getattr(theirs, key)}, but the space has {getattr(dimensions, key)}; make them equal"
+        for key in ("vocab_size", "hidden_size", "head_size")
+        if getattr(theirs, key) != getattr(dimensions, key)
+    ]
+    problems += [
+        f"{key}: {getattr(theirs, key)}, but the space has {getattr(dimensions, key)}; use at most the former"
+        for key in ("max_position_embeddings", "type_vocab_size")
+        if getattr(theirs, key) < getattr(dimensions, key)
+    ]
+    if problems:
+        raise TeacherError.from_problems(teacher.config.name_or_path or "teacher", problems)
+
+
+def _copy_embeddings(supernet: SuperBert, teacher: BertForSequenceClassification) -> None:
+    ours, theirs = supernet.embeddings, teacher.bert.embeddings
+    words = theirs.word_embeddings.weight
+    if ours.projection is None:
+        ours.word.weight.copy_(words)
+    else:
+        factor, projection = factorize(words, ours.projection.in_features)
+        ours.word.weight.copy_(factor)
+        ours.projection.weight.copy_(projection)
+    ours.position.weight.copy_(theirs.position_embeddings.weight[: ours.position.num_embeddings])
+    ours.token_type.weight.copy_(theirs.token_type_embeddings.weight[: ours.token_type.num_embeddings])
+    ours.norm.load_state_dict(theirs.LayerNorm.state_dict())
+
+
+def _most_important(scores: Tensor, count: int) -> Tensor:
+    # In the teacher's order, so that taking all of them is a plain copy.
+    return scores.topk(min(count, len(scores))).indices.sort().values
+
+
+def _copy_attention(ours: Attention, layer: nn.Module, scores: Tensor) -> None:
+    theirs = layer.attention
+    heads = _most_important(scores, ours.num_heads)
+    size = ours.query.out_features // ours.num_heads
+    rows = (heads[:, None] * size + torch.arange(size, device=heads.device)).flatten()  # (h*d,)
+    pairs = ((ours.query, theirs.self.query), (ours.key, theirs.self.key), (ours.value, theirs.self.value))
+    for target, source in pairs:
+        target.weight.copy_(source.weight[rows])
+        target.bias.copy_(source.bias[rows])
+    ours.output.weight.copy_(theirs.output.dense.weight[:, rows])
+    ours.output.bias.copy_(theirs.output.dense.bias)
+    ours.norm.load_state_dict(theirs.output.LayerNorm.state_dict())
+
+
+def _copy_feed_forward(ours: FeedForward, layer: nn.Module, scores: Tensor) -> None:
+    inner, output = layer.intermediate.dense, layer.output.dense
+    neurons = _most_important(scores, ours.inner.out_features)
+    count = len(neurons)
+    # A wider operator than the teacher's starts with all of its neurons; the rest are silent until trained.
+    ours.inner.weight[:count] = inner.weight[neurons]
+    ours.inner.bias[:count] = inner.bias[neurons]
+    ours.output.weight[:, :count] = output.weight[:, neurons]
+    ours.output.weight[:, count:] = 0.0
+    ours.output.bias.copy_(output.bias)
+    ours.norm.load_state_dict(layer.output.LayerNorm.state_dict())
