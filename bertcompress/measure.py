@@ -180,7 +180,7 @@ def session(path: Path | str, num_threads: int, provider: str = "cpu") -> ort.In
 def random_feed(
     opened: ort.InferenceSession, conditions: Conditions, *, vocab_size: int, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Inputs of the conditions' full shape for every input of the graph: no padding, ids below `vocab_size`."""
+    """Inputs of the conditions' full shape for all inputs of the graph: unpadded, ids below `vocab_size`."""
     shape = (conditions.batch_size, conditions.sequence_length)
     arrays = {
         "input_ids": np.random.default_rng(seed).integers(0, vocab_size, shape, dtype=np.int64),

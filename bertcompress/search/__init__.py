@@ -1,0 +1,44 @@
+"""Search under budgets: who proposes (SEARCHERS), what fits (budget), and the one loop (driver)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bertcompress.search.budget import (
+    Budgets,
+    Cost,
+    CostOf,
+    SampleChild,
+    cheapest_children,
+    check_feasible,
+    sampler_within,
+)
+from bertcompress.search.driver import Evaluation, Searcher, SearchResult, search
+from bertcompress.search.evolution import Evolution
+from bertcompress.search.pareto import pareto_front
+from bertcompress.search.random_search import RandomSearch
+from bertcompress.space import SearchSpace
+
+# Each makes a searcher from the space, a sampler of children that fit, and the population size.
+SEARCHERS: dict[str, Callable[[SearchSpace, SampleChild, int], Searcher]] = {
+    "random": lambda space, sample, population_size: RandomSearch(sample),
+    "evolution": Evolution,
+}
+
+__all__ = [
+    "SEARCHERS",
+    "Budgets",
+    "Cost",
+    "CostOf",
+    "Evaluation",
+    "Evolution",
+    "RandomSearch",
+    "SampleChild",
+    "SearchResult",
+    "Searcher",
+    "cheapest_children",
+    "check_feasible",
+    "pareto_front",
+    "sampler_within",
+    "search",
+]

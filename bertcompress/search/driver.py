@@ -1,0 +1,208 @@
+"""The one search loop: a searcher proposes, the driver dedupes, checks budgets, scores, records and resumes.
+
+Resuming is a replay: with the same seed the searcher proposes the same children again, and scores that are on
+record are read instead of computed, so a killed search ends like one that was never killed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from bertcompress.errors import BudgetError, RunFolderError
+from bertcompress.search.budget import Budgets, Cost, CostOf
+from bertcompress.search.pareto import pareto_front
+from bertcompress.space import Child, SearchSpace, canonical
+
+ASK_SIZE = 8
+# Up to this many children the fitting ones are listed, so that the end of the space is known exactly.
+MOST_CHILDREN_LISTED = 20_000
+MOST_FRUITLESS_ASKS = 50
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A child with its score (lower is better) and cost.
+
+    `child` is canonical, `placed` the same network on the space's positions. A child over budget is never
+    scored: its `score` is infinite, its `overshoot` above zero, and it is told to the searcher only.
+    """
+
+    child: Child
+    placed: Child
+    score: float
+    cost: Cost
+    overshoot: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The canonical chain in words."""
+        return "-".join(operator.name for operator in self.child) or "embeddings-only"
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What was scored, in order; the best of it; and its front over score, parameters and latency."""
+
+    evaluations: tuple[Evaluation, ...]
+    best: Evaluation
+    front: tuple[Evaluation, ...]
+    stopped_because: str
+
+
+class Searcher(Protocol):
+    """Proposes children, is told how they did, and draws randomness only from the generator it is given."""
+
+    def ask(self, n: int, rng: random.Random) -> list[Child]:
+        """Up to about `n` children of the space, placed."""
+        ...
+
+    def tell(self, evaluations: Sequence[Evaluation]) -> None:
+        """The outcome of proposed and of other children, each canonical child once."""
+        ...
+
+
+Score: TypeAlias = Callable[[Child], float]
+
+
+@dataclass
+class _Record:
+    """Scores by placed child, written after each new one when there is a path."""
+
+    path: Path | None
+    scores: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: Path | None) -> _Record:
+        record = cls(path)
+        if path is not None and path.exists():
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+                record.scores = {str(name): float(score) for name, score in content["scores"].items()}
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise RunFolderError(
+                    f"{path}: not a search state ({error}); delete it to search anew"
+                ) from error
+        return record
+
+    def score(self, child: Child, score: Score) -> float:
+        name = "-".join(operator.name for operator in child)
+        if name not in self.scores:
+            value = float(score(child))
+            self.scores[name] = math.inf if math.isnan(value) else value
+            if self.path is not None:
+                self._write(self.path)
+        return self.scores[name]
+
+    def _write(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f"{path.name}.unfinished")
+        with unfinished.open("w", encoding="utf-8") as file:
+            json.dump({"scores": self.scores}, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+
+
+@dataclass
+class _Search:
+    """One search under way."""
+
+    score: Score
+    cost_of: CostOf
+    budgets: Budgets
+    record: _Record
+    num_evaluations: int
+    on_evaluation: Callable[[Evaluation], None] | None
+    evaluations: list[Evaluation] = field(default_factory=list)
+    seen: set[Child] = field(default_factory=set)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.evaluations) >= self.num_evaluations
+
+    def take(self, proposals: Sequence[Child]) -> list[Evaluation]:
+        """Evaluates what is new among the proposals; children over budget come back unscored."""
+        outcome: list[Evaluation] = []
+        for placed in proposals:
+            child = canonical(placed)
+            if child in self.seen or self.is_full:
+                continue
+            self.seen.add(child)
+            cost = self.cost_of(placed)
+            overshoot = self.budgets.overshoot(cost)
+            if overshoot > 0:
+                outcome.append(Evaluation(child, placed, math.inf, cost, overshoot))
+                continue
+            evaluation = Evaluation(child, placed, self.record.score(placed, self.score), cost)
+            self.evaluations.append(evaluation)
+            outcome.append(evaluation)
+            if self.on_evaluation is not None:
+                self.on_evaluation(evaluation)
+        return outcome
+
+    def result(self, reason: str) -> SearchResult:
+        if not self.evaluations:
+            raise BudgetError("search: no proposed child fits the budgets; raise them or widen the space")
+        best = min(self.evaluations, key=lambda e: (e.score, e.cost.values, e.child))
+        front = pareto_front(self.evaluations, lambda e: (e.score, *e.cost.values))
+        return SearchResult(tuple(self.evaluations), best, tuple(front), reason)
+
+
+def search(
+    space: SearchSpace,
+    searcher: Searcher,
+    *,
+    score: Score,
+    cost_of: CostOf,
+    budgets: Budgets,
+    num_evaluations: int,
+    rng: random.Random,
+    seeds: Sequence[Child] = (),
+    on_evaluation: Callable[[Evaluation], None] | None = None,
+    state_path: Path | None = None,
+) -> SearchResult:
+    """Scores up to `num_evaluations` different children that fit the budgets, `seeds` first.
+
+    `score` and `cost_of` get placed children. Ends early when every fitting child is scored, or when the
+    searcher repeats itself for long. With `state_path`, scores survive a kill; `rng` must then be freshly
+    seeded, and the file belongs to one score function.
+
+    Raises:
+        BudgetError: nothing that was proposed fits.
+        RunFolderError: `state_path` holds something else.
+    """
+    under_way = _Search(score, cost_of, budgets, _Record.open(state_path), num_evaluations, on_evaluation)
+    listed = _fitting_children(space, cost_of, budgets)
+    searcher.tell(under_way.take(seeds))
+    fruitless = 0
+    while not under_way.is_full:
+        remaining = None if listed is None else [c for c in listed if canonical(c) not in under_way.seen]
+        if remaining == []:
+            return under_way.result("every child that fits was scored")
+        if fruitless >= MOST_FRUITLESS_ASKS and remaining is None:
+            return under_way.result("the searcher proposed nothing new")
+        proposals = searcher.ask(ASK_SIZE, rng)
+        if fruitless >= MOST_FRUITLESS_ASKS and remaining:
+            proposals = rng.sample(remaining, min(ASK_SIZE, len(remaining)))
+        scored_before = len(under_way.evaluations)
+        searcher.tell(under_way.take(proposals))
+        fruitless = fruitless + 1 if len(under_way.evaluations) == scored_before else 0
+    return under_way.result(f"{num_evaluations} children were scored")
+
+
+def _fitting_children(space: SearchSpace, cost_of: CostOf, budgets: Budgets) -> list[Child] | None:
+    """Every canonical child that fits, in its first placement; None when the space is too large to list."""
+    if space.num_children > MOST_CHILDREN_LISTED:
+        return None
+    first: dict[Child, Child] = {}
+    for placed in itertools.product(*space.choices):
+        first.setdefault(canonical(placed), placed)
+    return [placed for placed in first.values() if budgets.fits(cost_of(placed))]
