@@ -1,0 +1,159 @@
+"""What every form of the report prints: the rows of its tables and the wording of its numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MISSING = "-"
+UNITS = {"latency_ms": "ms", "num_parameters": "parameters", "size_mib": "MiB"}
+PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
+FEW_REPEATS = f'"{MISSING}" under a percentile: too few repeats to support it.'
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One exported file of one model; `speedup` is over the teacher at the same precision."""
+
+    role: str
+    architecture: str
+    num_parameters: int | None
+    macs: int | None
+    precision: str
+    size_mib: float | None
+    metric: float | None
+    p50_ms: float | None
+    speedup: float | None
+    recommended: bool
+    reason: str | None
+
+    @property
+    def advice(self) -> str:
+        """Whether to serve this file, and why not."""
+        return "recommended" if self.recommended else (self.reason or "not recommended")
+
+
+def metric_name(data: Mapping[str, Any]) -> str:
+    """The task's metric, accuracy unless the data says otherwise."""
+    return str((data.get("task") or {}).get("metric_name") or "accuracy")
+
+
+def finite(value: Any) -> float | None:
+    """The number, or None where there is none to print."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def model_rows(data: Mapping[str, Any]) -> list[ModelRow]:
+    """A row for every precision of every model, in the order of the data."""
+    models = data.get("models") or []
+    teacher = next((model for model in models if model.get("role") == "teacher"), {})
+    teacher_files = teacher.get("files") or {}
+    return [
+        _model_row(model, precision, file or {}, teacher_files.get(precision) or {}, metric_name(data))
+        for model in models
+        for precision, file in (model.get("files") or {}).items()
+    ]
+
+
+def _model_row(
+    model: Mapping[str, Any],
+    precision: str,
+    file: Mapping[str, Any],
+    teacher_file: Mapping[str, Any],
+    metric: str,
+) -> ModelRow:
+    p50_ms, teacher_ms = finite(file.get("p50_ms")), finite(teacher_file.get("p50_ms"))
+    return ModelRow(
+        role=str(model.get("role", "")),
+        architecture=str(model.get("architecture", "")),
+        num_parameters=model.get("num_parameters"),
+        macs=model.get("macs"),
+        precision=precision,
+        size_mib=finite(file.get("size_mib")),
+        metric=finite(file.get(f"test_{metric}", file.get("test_accuracy"))),
+        p50_ms=p50_ms,
+        speedup=teacher_ms / p50_ms if teacher_ms and p50_ms else None,
+        recommended=bool(file.get("recommended")),
+        reason=file.get("reason"),
+    )
+
+
+def budget_limit(data: Mapping[str, Any], name: str) -> float | None:
+    """The limit of the budget `name`, or None where the run had no such budget."""
+    limits = (budget.get("limit") for budget in data.get("budgets") or [] if budget.get("name") == name)
+    return finite(next(limits, None))
+
+
+def budget_words(budget: Mapping[str, Any]) -> str:
+    """One budget in words: "latency_ms 1.21 of at most 1.5 ms: met (batch 1, ...)"."""
+    name = str(budget.get("name", ""))
+    value, limit = quantity(name, budget.get("value")), quantity(name, budget.get("limit"))
+    conditions = f" ({budget['conditions']})" if budget.get("conditions") else ""
+    verdict = "met" if budget.get("met") else "broken"
+    return f"{name}: {value} of at most {limit} {UNITS.get(name, '')}".rstrip() + f", {verdict}{conditions}"
+
+
+def quantity(name: str, value: Any) -> str:
+    """A budgeted number as its kind is read: counts with separators, the rest with three digits or so."""
+    return count(value) if name.startswith("num_") else number(value)
+
+
+def number(value: Any, digits: int | None = None) -> str:
+    """A decimal number; without `digits`, as many as keep three significant ones."""
+    known = finite(value)
+    if known is None:
+        return MISSING
+    if digits is None:
+        size = abs(known)
+        digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3
+    return f"{known:,.{digits}f}"
+
+
+def count(value: Any) -> str:
+    """A whole number with separators."""
+    known = finite(value)
+    return MISSING if known is None else f"{known:,.0f}"
+
+
+def short_count(value: Any) -> str:
+    """A large count with three digits: 22.7M, 1.21G."""
+    known = finite(value)
+    if known is None:
+        return MISSING
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(known) >= size:
+            return f"{known / size:.3g}{letter}"
+    return f"{known:.0f}"
+
+
+def percent(value: Any) -> str:
+    """A share as a percentage with one decimal."""
+    known = finite(value)
+    return MISSING if known is None else f"{100 * known:.1f}%"
+
+
+def times(value: Any) -> str:
+    """A ratio as a multiple."""
+    known = finite(value)
+    return MISSING if known is None else f"{known:.1f}×"
+
+
+def duration(value: Any) -> str:
+    """Seconds as a person reads them."""
+    known = finite(value)
+    if known is None:
+        return MISSING
+    minutes, seconds = divmod(round(known), 60)
+    return f"{known:.1f} s" if known < 60 else f"{minutes} min {seconds:02d} s"
+
+
+def heldout_words(fitted: Mapping[str, Any]) -> str:
+    """How far the latency table is off on whole networks that it was not fitted on."""
+    error = finite(fitted.get("mape_percent"))
+    if error is None:
+        return "The table was not checked on held-out networks."
+    kendall = number(fitted.get("kendall"), 2)
+    networks = count(fitted.get("num_heldout"))
+    return f"On {networks} held-out networks: mean error {error:.1f}%, Kendall rank correlation {kendall}."

@@ -1,0 +1,433 @@
+"""The report says what the data says, in every form, whatever is missing and whatever the texts hold."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import random
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bertcompress.report import build_report, print_table
+from bertcompress.report.html import write_html
+from bertcompress.report.json import write_json
+from bertcompress.report.markdown import write_markdown
+from bertcompress.report.plots import draw_plots
+from bertcompress.report.rows import duration, model_rows, number, short_count
+
+HOSTILE = '<script>alert("x")</script> [bold]$\\frac{a}{b}$ | `x` & [/nope]'
+SECTIONS = (
+    "description",
+    "seed",
+    "created",
+    "machine",
+    "versions",
+    "command",
+    "recipe",
+    "task",
+    "budgets",
+    "models",
+)
+SECTIONS += ("verdict", "search", "latency_table", "training", "benchmark", "stages", "space")
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Page(HTMLParser):
+    """What a browser would see: that tags balance, the ids, the text, and what would be fetched."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.ids += [value or "" for key, value in attrs if key == "id"]
+        self.links += [value or "" for key, value in attrs if key in ("src", "href", "xlink:href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def _file(size_mib: float, accuracy: float, p50_ms: float, reason: str | None = None) -> dict[str, Any]:
+    return {
+        "size_mib": size_mib,
+        "test_accuracy": accuracy,
+        "max_logit_error": 1.3e-6,
+        "p50_ms": p50_ms,
+        "recommended": reason is None,
+        "reason": reason,
+    }
+
+
+def _model(
+    role: str, operators: list[str], num_parameters: int, macs: int, files: dict[str, Any]
+) -> dict[str, Any]:
+    accuracy = files["fp32"]["test_accuracy"]
+    return {
+        "role": role,
+        "architecture": "-".join(operators),
+        "operators": operators,
+        "num_parameters": num_parameters,
+        "macs": macs,
+        "metrics": {"validation": {"accuracy": accuracy + 0.006}, "test": {"accuracy": accuracy}},
+        "files": files,
+    }
+
+
+def _models() -> list[dict[str, Any]]:
+    slow = "int8 is not faster on this CPU (1.04× fp32)"
+    teacher = {"fp32": _file(86.7, 0.8396, 13.42), "int8": _file(22.1, 0.8349, 9.87)}
+    baseline = {"fp32": _file(8.4, 0.7861, 1.274), "int8": _file(2.4, 0.7842, 1.301, slow)}
+    winner = {"fp32": _file(7.9, 0.8077, 1.121), "int8": _file(2.2, 0.8030, 1.166, slow)}
+    return [
+        _model("teacher", ["mha12", "ffn1536"] * 6, 22_713_986, 362_000_000, teacher),
+        _model("baseline", ["mha3", "ffn384"], 2_195_714, 26_400_000, baseline),
+        _model("winner", ["mha3", "conv3", "ffn192"], 2_062_082, 24_100_000, winner),
+    ]
+
+
+def _search() -> dict[str, Any]:
+    rng = random.Random(7)
+    evaluated = []
+    for index in range(120):
+        latency_ms = rng.uniform(0.5, 3.2)
+        score = 0.8 - 0.14 / (0.4 + latency_ms) + rng.gauss(0, 0.012)
+        evaluated.append(
+            {
+                "architecture": f"child{index}",
+                "score": score,
+                "num_parameters": int(1.6e6 + 5e5 * latency_ms + rng.gauss(0, 1.2e5)),
+                "latency_ms": latency_ms,
+                "fits": latency_ms <= 1.34,
+                "on_front": False,
+            }
+        )
+    best = 0.0
+    for child in sorted(evaluated, key=lambda child: child["latency_ms"]):
+        if child["score"] > best:
+            best, child["on_front"] = child["score"], True
+    fitting = sorted((child for child in evaluated if child["fits"]), key=lambda child: -child["score"])
+    fitting[0]["architecture"] = "mha3-conv3-ffn192"
+    finalists = [
+        {
+            "architecture": child["architecture"],
+            "predicted_ms": child["latency_ms"],
+            "measured_ms": child["latency_ms"] * (1.03 if child is not fitting[2] else 1.5),
+            "fits": child is not fitting[2],
+        }
+        for child in fitting[:3]
+    ]
+    return {
+        "evaluated": evaluated,
+        "winner": "mha3-conv3-ffn192",
+        "finalists": finalists,
+        "searcher": "evolution",
+        "num_evaluations": 120,
+    }
+
+
+def _log(steps: int, start: float, end: float, best: float) -> list[dict[str, Any]]:
+    rng = random.Random(steps)
+    log: list[dict[str, Any]] = []
+    for step in range(10, steps + 1, 10):
+        done = step / steps
+        loss = end + (start - end) * (1 - done) ** 3 + rng.gauss(0, 0.03)
+        log.append({"step": step, "loss": loss, "lr": 1e-4 * (1 - done), "steps_per_s": 9.1})
+        if step % 150 == 0:
+            log.append({"step": step, "validation_accuracy": best - 0.12 * (1 - done) ** 2})
+    return log
+
+
+def _benchmark() -> list[dict[str, Any]]:
+    return [
+        {
+            "model": model,
+            "precision": precision,
+            "batch_size": batch_size,
+            "sequence_length": 32,
+            "num_threads": 1,
+            "provider": "cpu",
+            "p50_ms": p50_ms * batch_size**0.9,
+            "p95_ms": p50_ms * batch_size**0.9 * 1.07,
+            "p99_ms": None if batch_size > 1 else p50_ms * 1.3,
+            "iqr_ms": 0.04 * p50_ms,
+            "repeats": 1200 // batch_size,
+            "throughput_per_s": 1000 * batch_size**0.1 / p50_ms,
+            "noisy": (model, precision, batch_size) == ("teacher", "int8", 8),
+        }
+        for model, times in (("teacher", (13.42, 9.87)), ("baseline", (1.27, 1.3)), ("winner", (1.12, 1.17)))
+        for precision, p50_ms in zip(("fp32", "int8"), times, strict=True)
+        for batch_size in (1, 8)
+    ]
+
+
+def sample_data() -> dict[str, Any]:
+    """The report data of a run like the demo's, numbers made up."""
+    conditions = "fp32, batch 1, sequence 32, 1 thread, cpu"
+    return {
+        "name": "reviews-mini",
+        "description": "Rotten Tomatoes sentences, a MiniLM-L6 teacher, ten times less latency.",
+        "seed": 0,
+        "created": "2026-03-04T10:22:31+00:00",
+        "machine": {"cpu": "AMD EPYC 7B13", "cores": 2, "gpu": None, "system": "Linux 6.1"},
+        "versions": {"bertcompress": "0.1.0", "python": "3.11.2", "torch": "2.13.0", "onnxruntime": "1.32.0"},
+        "command": "bertcompress run reviews-mini --set seed=0",
+        "recipe": {
+            "name": "reviews-mini",
+            "seed": 0,
+            "budget": {"latency_ms": 1.34, "num_parameters": 2_500_000},
+        },
+        "task": {
+            "metric_name": "accuracy",
+            "label_names": ["negative", "positive"],
+            "rows": {"train": 8530, "validation": 1066, "test": 1066},
+        },
+        "budgets": [
+            {
+                "name": "num_parameters",
+                "limit": 2_500_000,
+                "value": 2_062_082,
+                "met": True,
+                "conditions": None,
+            },
+            {"name": "latency_ms", "limit": 1.34, "value": 1.121, "met": True, "conditions": conditions},
+        ],
+        "models": _models(),
+        "verdict": "The search paid for itself: the winner is 2.2 points more accurate than the "
+        "hand-designed baseline and 1.14× as fast.",
+        "search": _search(),
+        "latency_table": {
+            "coefficients_ms": {"mha12": 0.94, "mha3": 0.31, "ffn1536": 1.12, "ffn192": 0.16, "conv3": 0.21},
+            "intercept_ms": 0.18,
+            "mape_percent": 4.3,
+            "kendall": 0.93,
+            "num_heldout": 4,
+        },
+        "training": {
+            "teacher": _log(540, 0.69, 0.25, 0.846),
+            "supernet": _log(1500, 1.4, 0.7, 0.77),
+            "winner": _log(1080, 0.9, 0.4, 0.814),
+            "baseline": _log(1080, 0.95, 0.45, 0.792),
+        },
+        "benchmark": {"rows": _benchmark()},
+        "stages": [
+            {"name": "prepare", "seconds": 6.2},
+            {"name": "teacher", "seconds": 141.7},
+            {"name": "supernet", "seconds": 212.0},
+            {"name": "search", "seconds": 64.5},
+            {"name": "student", "seconds": 188.1},
+        ],
+        "space": {
+            "choices": [["mha3", "mha12", "ffn192", "ffn1536", "conv3", "identity"]] * 6,
+            "num_children": 46656,
+        },
+    }
+
+
+@pytest.fixture
+def data() -> dict[str, Any]:
+    return sample_data()
+
+
+def read_page(data: dict[str, Any], folder: Path) -> Page:
+    return Page(build_report(data, folder).read_text(encoding="utf-8"))
+
+
+def read_forms(data: dict[str, Any], folder: Path) -> tuple[Page, str, str]:
+    """The page, the Markdown and the terminal's text, without the figures, which take most of the time."""
+    page = Page(write_html(data, folder / "report.html", plots=[]).read_text(encoding="utf-8"))
+    return (
+        page,
+        write_markdown(data, folder / "report.md", plots={}).read_text(encoding="utf-8"),
+        terminal(data),
+    )
+
+
+def terminal(data: dict[str, Any]) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    print_table(data, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_report_writes_every_form(data: dict[str, Any], tmp_path: Path) -> None:
+    assert build_report(data, tmp_path / "new" / "report") == tmp_path / "new" / "report" / "report.html"
+    written = {path.relative_to(tmp_path / "new" / "report").as_posix() for path in tmp_path.rglob("*.*")}
+    plots = {"plots/search.png", "plots/latency.png", "plots/training.png"}
+    assert written == {"report.html", "report.json", "report.md"} | plots
+
+
+def test_page_is_self_contained(data: dict[str, Any], tmp_path: Path) -> None:
+    page = read_page(data, tmp_path)
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert all(link.startswith("#") for link in page.links)
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert page.tags.count("figure") == page.tags.count("svg") == 3
+    assert "script" not in page.tags
+
+
+def test_every_form_says_the_same(data: dict[str, Any], tmp_path: Path) -> None:
+    page, markdown, table = read_forms(data, tmp_path)
+    for form in (page.text, markdown, table):
+        for words in ("80.8%", "83.5%", "1.12", "86.7", "12.0×", "recommended", "not faster on this CPU"):
+            assert words in form
+        assert data["verdict"].split(":")[0] in form
+
+
+def test_report_is_reproducible(data: dict[str, Any], tmp_path: Path) -> None:
+    first, second = (build_report(data, tmp_path / name).parent for name in ("first", "second"))
+    for path in first.rglob("*.*"):
+        assert path.read_bytes() == (second / path.relative_to(first)).read_bytes(), path.name
+
+
+def test_building_leaves_the_data_as_it_was(data: dict[str, Any], tmp_path: Path) -> None:
+    before = copy.deepcopy(data)
+    build_report(data, tmp_path)
+    terminal(data)
+    assert data == before
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == data
+
+
+def test_json_is_strict(data: dict[str, Any], tmp_path: Path) -> None:
+    data["latency_table"]["kendall"] = float("nan")
+    data["models"][0]["files"]["fp32"]["max_logit_error"] = float("inf")
+    text = write_json(data, tmp_path / "report.json").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=pytest.fail)["latency_table"]["kendall"] is None
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_any_section_may_be_missing(data: dict[str, Any], tmp_path: Path, section: str) -> None:
+    del data[section]
+    drawn = {plot.name for plot in draw_plots(data)}
+    without = {"search": "search", "models": "latency", "training": "training"}
+    assert drawn == {"search", "latency", "training"} - {without.get(section)}
+    page, markdown, table = read_forms(data, tmp_path)
+    assert page.open == []
+    assert all("reviews-mini" in form for form in (page.text, markdown, table))
+
+
+def test_a_name_is_enough(tmp_path: Path) -> None:
+    page = read_page({"name": "bare"}, tmp_path)
+    assert "svg" not in page.tags
+    assert "table" not in page.tags
+    assert not (tmp_path / "plots").exists()
+    assert "bare" in terminal({"name": "bare"})
+
+
+def test_empty_and_none_values_are_no_failure(data: dict[str, Any], tmp_path: Path) -> None:
+    data["training"] = {"teacher": [], "winner": [{"step": 10, "loss": 0.5}], "baseline": None}
+    data["budgets"] = [
+        {"name": "num_parameters", "limit": 9, "value": None, "met": False, "conditions": None}
+    ]
+    data["search"]["evaluated"] = [{**child, "latency_ms": None} for child in data["search"]["evaluated"]]
+    data["latency_table"] = {"coefficients_ms": {}, "intercept_ms": None, "mape_percent": None}
+    data["models"][1]["files"]["int8"] = {
+        "size_mib": None,
+        "p50_ms": None,
+        "recommended": False,
+        "reason": None,
+    }
+    data["models"][2]["operators"] = []
+    data["benchmark"]["rows"] = []
+    page = read_page(data, tmp_path)
+    assert "✗ broken" in page.text
+    assert "predicted latency" not in page.text
+    assert "not validated" in page.text
+    assert "not recommended" in page.text
+
+
+def test_a_broken_budget_is_said_everywhere(data: dict[str, Any], tmp_path: Path) -> None:
+    data["budgets"][1].update(value=2.5, met=False)
+    page, markdown, table = read_forms(data, tmp_path)
+    assert page.text.count("✗ broken") == 1
+    for form in (markdown.replace("\\", ""), table):
+        assert "2.50 of at most 1.34 ms, broken" in form
+
+
+def test_a_percentile_without_support_is_a_dash(data: dict[str, Any], tmp_path: Path) -> None:
+    page, markdown, _ = read_forms(data, tmp_path)
+    assert "too few repeats" in page.text
+    start = "| winner | fp32 | cpu | 8 "
+    line = next(line for line in markdown.splitlines() if line.startswith(start))
+    assert line.split("|")[9].strip() == "-"
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_texts_of_the_run_are_never_markup(data: dict[str, Any], tmp_path: Path) -> None:
+    data |= {"name": HOSTILE, "description": HOSTILE, "verdict": HOSTILE, "command": HOSTILE + " ````"}
+    data["machine"] = {HOSTILE: HOSTILE}
+    data["recipe"] = {"name": HOSTILE}
+    data["budgets"][1]["conditions"] = HOSTILE
+    data["training"][HOSTILE] = data["training"].pop("winner")
+    data["stages"][0]["name"] = HOSTILE
+    for row in data["benchmark"]["rows"]:
+        row["model"] = HOSTILE
+    for model in data["models"]:
+        model |= {"role": HOSTILE, "architecture": HOSTILE}
+        model["files"]["int8"]["reason"] = HOSTILE
+    page = read_page(data, tmp_path)
+    assert page.open == []
+    assert "script" not in page.tags
+    assert HOSTILE in page.text
+    markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "<script>" not in markdown.split("## To repeat it")[0]
+    assert "`````" in markdown
+    assert HOSTILE in terminal(data).replace("\n", "")
+
+
+def test_speedup_is_over_the_teacher_at_the_same_precision(data: dict[str, Any]) -> None:
+    rows = {(row.role, row.precision): row for row in model_rows(data)}
+    assert rows["winner", "int8"].speedup == pytest.approx(9.87 / 1.166)
+    assert rows["teacher", "fp32"].speedup == 1.0
+    del data["models"][0]
+    assert all(row.speedup is None for row in model_rows(data))
+
+
+def test_the_metric_of_another_task_is_found(data: dict[str, Any], tmp_path: Path) -> None:
+    data["task"]["metric_name"] = "f1"
+    data["models"][2]["files"]["fp32"] = {"test_f1": 0.712, "p50_ms": 1.1, "recommended": True}
+    page, markdown, _ = read_forms(data, tmp_path)
+    assert "test f1" in page.text
+    assert "71.2%" in page.text
+    assert "71.2%" in markdown
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (float("nan"), "-"), (0.1234, "0.123"), (1.234, "1.23"), (123.4, "123.4")],
+)
+def test_numbers_keep_three_digits(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_counts_and_durations_read_as_a_person_writes_them() -> None:
+    assert [short_count(value) for value in (None, 512, 46656, 22_713_986, 1.21e9)] == [
+        "-",
+        "512",
+        "46.7k",
+        "22.7M",
+        "1.21G",
+    ]
+    assert [duration(value) for value in (None, 6.2, 59.96, 141.7)] == ["-", "6.2 s", "60.0 s", "2 min 22 s"]
