@@ -48,7 +48,7 @@ def finite(value: Any) -> float | None:
 def model_rows(data: Mapping[str, Any]) -> list[ModelRow]:
     """A row for every precision of every model, in the order of the data."""
     models = data.get("models") or []
-    teacher = next((model for model in models if model.get("role") == "teacher"), {})
+    teacher: Mapping[str, Any] = next((model for model in models if model.get("role") == "teacher"), {})
     teacher_files = teacher.get("files") or {}
     return [
         _model_row(model, precision, file or {}, teacher_files.get(precision) or {}, metric_name(data))
