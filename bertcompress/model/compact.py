@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
@@ -44,7 +46,7 @@ class CompactBertForSequenceClassification(PreTrainedModel):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the word embeddings, e.g. by fewer rows."""
-        self.embeddings.word = value
+        self.embeddings.word = cast(nn.Embedding, value)
 
     def _init_weights(self, module: nn.Module) -> None:
         # Hugging Face calls this on every module, leaves first; containers own no weights.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from transformers import PretrainedConfig
 
@@ -35,7 +35,7 @@ class CompactBertConfig(PretrainedConfig):
         pad_token_id: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(pad_token_id=pad_token_id, **kwargs)
+        super().__init__(**kwargs)
         self.pad_token_id = pad_token_id
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
@@ -70,7 +70,7 @@ class CompactBertConfig(PretrainedConfig):
             hidden_size=self.hidden_size,
             embedding_size=self.embedding_size,
             head_size=self.head_size,
-            num_labels=self.num_labels,
+            num_labels=cast(int, self.num_labels),
             pooling=self.pooling,
             max_position_embeddings=self.max_position_embeddings,
             type_vocab_size=self.type_vocab_size,

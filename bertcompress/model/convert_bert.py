@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any, cast
 
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
@@ -27,7 +28,7 @@ def bert_dimensions(
         hidden_size=config.hidden_size,
         embedding_size=config.hidden_size if embedding_size is None else embedding_size,
         head_size=config.hidden_size // config.num_attention_heads,
-        num_labels=config.num_labels if num_labels is None else num_labels,
+        num_labels=cast(int, config.num_labels) if num_labels is None else num_labels,
         pooling=pooling,
         max_position_embeddings=config.max_position_embeddings,
         type_vocab_size=config.type_vocab_size,
@@ -73,7 +74,7 @@ def compact_from_bert(bert: BertForSequenceClassification) -> CompactBertForSequ
     )
     for ours, theirs in _paired_modules(compact, bert):
         ours.load_state_dict(theirs.state_dict())
-    return compact.to(bert.device).train(bert.training)
+    return nn.Module.to(compact, bert.device).train(bert.training)
 
 
 def as_stock_bert(compact: CompactBertForSequenceClassification) -> BertForSequenceClassification | None:
@@ -114,19 +115,21 @@ def as_stock_bert(compact: CompactBertForSequenceClassification) -> BertForSeque
     )
     for ours, theirs in _paired_modules(compact, bert):
         theirs.load_state_dict(ours.state_dict())
-    return bert.to(compact.device).train(compact.training)
+    return nn.Module.to(bert, compact.device).train(compact.training)
 
 
 def _paired_modules(
     compact: CompactBertForSequenceClassification, bert: BertForSequenceClassification
 ) -> Iterator[tuple[nn.Module, nn.Module]]:
-    ours, theirs = compact.embeddings, bert.bert.embeddings
+    ours: Any = compact.embeddings
+    theirs: Any = bert.bert.embeddings
     yield ours.word, theirs.word_embeddings
     yield ours.position, theirs.position_embeddings
     yield ours.token_type, theirs.token_type_embeddings
     yield ours.norm, theirs.LayerNorm
-    halves = list(pairwise(compact.chain))[::2]
-    for (attention, feed_forward), layer in zip(halves, bert.bert.encoder.layer, strict=True):
+    halves: list[Any] = list(pairwise(compact.chain))[::2]
+    layers: list[Any] = list(bert.bert.encoder.layer)
+    for (attention, feed_forward), layer in zip(halves, layers, strict=True):
         yield attention.query, layer.attention.self.query
         yield attention.key, layer.attention.self.key
         yield attention.value, layer.attention.self.value
@@ -135,5 +138,6 @@ def _paired_modules(
         yield feed_forward.inner, layer.intermediate.dense
         yield feed_forward.output, layer.output.dense
         yield feed_forward.norm, layer.output.LayerNorm
-    yield compact.head.dense, bert.bert.pooler.dense
+    pooler: Any = bert.bert.pooler
+    yield compact.head.dense, pooler.dense
     yield compact.head.classifier, bert.classifier

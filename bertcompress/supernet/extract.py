@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from bertcompress.model.compact import CompactBertForSequenceClassification
 from bertcompress.model.config import CompactBertConfig
 from bertcompress.space import Child
@@ -26,4 +28,4 @@ def extract(supernet: SuperBert, child: Child) -> CompactBertForSequenceClassifi
         ours.load_state_dict(theirs.state_dict())
     compact.head.load_state_dict(supernet.head.state_dict())
     weight = supernet.head.classifier.weight
-    return compact.to(device=weight.device, dtype=weight.dtype).train(supernet.training)
+    return nn.Module.to(compact, device=weight.device, dtype=weight.dtype).train(supernet.training)

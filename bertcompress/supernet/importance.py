@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ class Importance:
 
 def weight_importance(teacher: BertForSequenceClassification) -> Importance:
     """Importance without data: the size of the weights that carry a head or a neuron to the output."""
-    layers = teacher.bert.encoder.layer
+    layers: list[Any] = list(teacher.bert.encoder.layer)
     num_heads = teacher.config.num_attention_heads
     heads, neurons = [], []
     for layer in layers:
@@ -55,7 +56,7 @@ def measure_importance(
             arguments[0].requires_grad_()
         captured[module] = arguments[0]
 
-    layers = teacher.bert.encoder.layer
+    layers: list[Any] = list(teacher.bert.encoder.layer)
     carriers = [layer.attention.output.dense for layer in layers] + [layer.output.dense for layer in layers]
     hooks = [carrier.register_forward_pre_hook(capture) for carrier in carriers]
     was_training = teacher.training

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,8 @@ class SuperBert(nn.Module):
 
     def module_at(self, position: int, operator: Operator) -> nn.Module | None:
         """The module of an operator at a position; None for identity."""
-        return None if operator.kind == "identity" else self.positions[position][operator.name]
+        modules = cast(nn.ModuleDict, self.positions[position])
+        return None if operator.kind == "identity" else modules[operator.name]
 
     def forward(
         self,

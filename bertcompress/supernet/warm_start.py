@@ -4,8 +4,10 @@ At the teacher's own sizes the alternating child becomes the teacher, weight for
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import BertForSequenceClassification
 
 from bertcompress.errors import TeacherError
@@ -38,17 +40,17 @@ def warm_start(
     with torch.no_grad():
         _copy_embeddings(supernet, teacher)
         num_layers = teacher.config.num_hidden_layers
-        for position, modules in enumerate(supernet.positions):
+        for position, modules in enumerate(supernet.positions.children()):
             index = position * num_layers // len(supernet.positions)
             layer = teacher.bert.encoder.layer[index]
-            for module in modules.values():
+            for module in modules.children():
                 if isinstance(module, Attention):
                     _copy_attention(module, layer, importance.heads[index])
                 elif isinstance(module, FeedForward):
                     _copy_feed_forward(module, layer, importance.neurons[index])
-        head, dense = supernet.head, teacher.bert.pooler.dense
-        if head.dense.weight.shape == dense.weight.shape:
-            head.dense.load_state_dict(dense.state_dict())
+        head, pooler = supernet.head, teacher.bert.pooler
+        if pooler is not None and head.dense.weight.shape == pooler.dense.weight.shape:
+            head.dense.load_state_dict(pooler.dense.state_dict())
             if head.classifier.weight.shape == teacher.classifier.weight.shape:
                 head.classifier.load_state_dict(teacher.classifier.state_dict())
 
@@ -99,7 +101,7 @@ def _most_important(scores: Tensor, count: int) -> Tensor:
     return scores.topk(min(count, len(scores))).indices.sort().values
 
 
-def _copy_attention(ours: Attention, layer: nn.Module, scores: Tensor) -> None:
+def _copy_attention(ours: Attention, layer: Any, scores: Tensor) -> None:
     theirs = layer.attention
     heads = _most_important(scores, ours.num_heads)
     size = ours.query.out_features // ours.num_heads
@@ -113,7 +115,7 @@ def _copy_attention(ours: Attention, layer: nn.Module, scores: Tensor) -> None:
     ours.norm.load_state_dict(theirs.output.LayerNorm.state_dict())
 
 
-def _copy_feed_forward(ours: FeedForward, layer: nn.Module, scores: Tensor) -> None:
+def _copy_feed_forward(ours: FeedForward, layer: Any, scores: Tensor) -> None:
     inner, output = layer.intermediate.dense, layer.output.dense
     neurons = _most_important(scores, ours.inner.out_features)
     count = len(neurons)
