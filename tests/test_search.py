@@ -1,5 +1,5 @@
 """Laws of the search: what comes back fits, nothing is scored twice, one seed gives one front, a killed
-search resumes into the same result, and an impossible budget is proven impossible before any score is asked for."""
+search resumes into the same result, and an impossible budget is proven so before any score is asked for."""
 
 from __future__ import annotations
 

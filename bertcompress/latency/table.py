@@ -1,0 +1,191 @@
+"""The latency table: one cost per operator, fitted on whole exported chains, checked on chains held out.
+
+Operators timed alone mislead at short sequences; a non-negative regression on whole networks does not. The
+table holds for one machine and one set of conditions.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from scipy.optimize import nnls
+from scipy.stats import kendalltau
+
+from bertcompress.errors import BudgetError
+from bertcompress.latency.chains import (
+    chain_architecture,
+    counts_matrix,
+    fitting_chains,
+    heldout_chains,
+    space_operators,
+)
+from bertcompress.latency.store import LatencyStore
+from bertcompress.measure import CLOCKS, Conditions, machine_key, measure_files
+from bertcompress.space import Architecture, Child, Operator, SearchSpace, canonical
+
+# Writes the network, with any weights, as the ONNX file that would be served at the conditions' precision.
+ExportArchitecture: TypeAlias = Callable[[Architecture, Path, Conditions], None]
+OnProgress: TypeAlias = Callable[[int, int], None]
+MOST_WORDS = 1000
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Predicted latency as a sum: an intercept (embeddings, pooling, head) and a cost per operator.
+
+    `mape_percent` (mean absolute error) and `kendall` are of held-out chains; None where there were too few.
+    """
+
+    conditions: Conditions
+    machine: str
+    clock: str
+    intercept_ms: float
+    coefficients_ms: Mapping[str, float]
+    num_chains: int
+    num_heldout: int
+    mape_percent: float | None
+    kendall: float | None
+
+    def predict_ms(self, network: Architecture | Sequence[Operator]) -> float:
+        """Latency of an architecture or child, placed or canonical.
+
+        Raises:
+            BudgetError: an operator is not in the table.
+        """
+        operators = network.operators if isinstance(network, Architecture) else canonical(network)
+        counts = Counter(operator.name for operator in operators)
+        unknown = sorted(set(counts) - set(self.coefficients_ms))
+        if unknown:
+            known = ", ".join(self.coefficients_ms)
+            raise BudgetError(f"latency table: no cost for {', '.join(unknown)}; it holds {known}")
+        # Summed by name: equal sets of operators cost exactly the same, in any order.
+        return self.intercept_ms + sum(
+            counts[name] * cost for name, cost in self.coefficients_ms.items() if name in counts
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; from_dict reads them back."""
+        return {**asdict(self), "coefficients_ms": dict(self.coefficients_ms)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LatencyTable:
+        """The table that to_dict wrote."""
+        return cls(**{**values, "conditions": Conditions(**values["conditions"])})
+
+
+def fit_coefficients(
+    chains: Sequence[Child], latencies_ms: Sequence[float], operators: Sequence[Operator]
+) -> tuple[float, dict[str, float]]:
+    """Intercept and cost per operator name, none below zero, with the least squared relative error."""
+    measured = np.asarray(latencies_ms, dtype=np.float64)
+    weighted = counts_matrix(chains, operators) / measured[:, None]
+    solution, _ = nnls(weighted, np.ones_like(measured))
+    costs = {operator.name: float(cost) for operator, cost in zip(operators, solution[1:], strict=True)}
+    return float(solution[0]), costs
+
+
+def prediction_error(
+    predicted_ms: Sequence[float], measured_ms: Sequence[float]
+) -> tuple[float | None, float | None]:
+    """Mean absolute percentage error, and Kendall's rank correlation where ranks exist."""
+    if not measured_ms:
+        return None, None
+    predicted, measured = np.asarray(predicted_ms), np.asarray(measured_ms)
+    mape_percent = float(np.mean(np.abs(predicted - measured) / measured) * 100)
+    if len(measured) < 2:
+        return mape_percent, None
+    kendall = float(kendalltau(predicted, measured).statistic)
+    return mape_percent, None if np.isnan(kendall) else kendall
+
+
+def measure_architectures_ms(
+    architectures: Sequence[Architecture],
+    conditions: Conditions,
+    export: ExportArchitecture,
+    *,
+    clock: str = "wall",
+    seconds_each: float = 0.5,
+    on_progress: OnProgress | None = None,
+) -> list[float]:
+    """Median latency of each network, exported to a temporary folder and timed in turns with all the others.
+
+    `on_progress` is called with (exported so far, all) after each export, which takes seconds.
+    """
+    with tempfile.TemporaryDirectory(prefix="bertcompress-latency-") as folder:
+        paths: dict[str, Path] = {}
+        for index, architecture in enumerate(architectures):
+            # A folder each, since an exporter may write weights beside its file.
+            path = Path(folder) / str(index) / "model.onnx"
+            path.parent.mkdir()
+            export(architecture, path, conditions)
+            paths[str(index)] = path
+            if on_progress is not None:
+                on_progress(index + 1, len(architectures))
+        summaries = measure_files(
+            paths,
+            conditions,
+            vocab_size=min((a.dimensions.vocab_size for a in architectures), default=1),
+            min_seconds=seconds_each,
+            max_seconds=2 * seconds_each,
+            percentiles=(50,),
+            clock=CLOCKS[clock],
+        )
+    return [summaries[str(index)].p50_ms for index in range(len(architectures))]
+
+
+def best_clock(conditions: Conditions) -> str:
+    """The clock that busy neighbours disturb least: the thread's own where one CPU thread does all."""
+    return "thread" if conditions.num_threads == 1 and conditions.provider == "cpu" else "wall"
+
+
+def build_latency_table(
+    space: SearchSpace,
+    conditions: Conditions,
+    export: ExportArchitecture,
+    *,
+    rng: random.Random,
+    store: LatencyStore | None = None,
+    num_chains: int = 16,
+    num_heldout: int = 4,
+    clock: str = "wall",
+    seconds_each: float = 0.5,
+    on_progress: OnProgress | None = None,
+) -> LatencyTable:
+    """The table for a space, from `store` where it was measured before in the same way on this machine.
+
+    More than `num_chains` are exported where the space has more operators than those can tell apart.
+    """
+    operators = space_operators(space)
+    machine = machine_key(conditions.provider)
+    key = {
+        "table": {**vars(space.dimensions), "operators": [operator.name for operator in operators]},
+        "settings": [space.num_positions, num_chains, num_heldout, clock],
+        "conditions": conditions.to_dict(),
+        "machine": machine,
+    }
+    if store is not None and (stored := store.get(key)) is not None:
+        return LatencyTable.from_dict(stored)
+    fitted = fitting_chains(space, num_chains, rng)
+    heldout = heldout_chains(space, num_heldout, rng, known=fitted)
+    measured = measure_architectures_ms(
+        [chain_architecture(space, chain, MOST_WORDS) for chain in (*fitted, *heldout)],
+        conditions,
+        export,
+        clock=clock,
+        seconds_each=seconds_each,
+        on_progress=on_progress,
+    )
+    intercept_ms, costs = fit_coefficients(fitted, measured[: len(fitted)], operators)
+    predicted = [intercept_ms + sum(costs[operator.name] for operator in chain) for chain in heldout]
+    mape_percent, kendall = prediction_error(predicted, measured[len(fitted) :])
+    table = LatencyTable(
+        conditions, machine, clock, intercept_ms, costs, len(fitted), len(heldout), mape_percent, kendall
+    )
+    return table if store is None else LatencyTable.from_dict(store.put(key, table.to_dict()))

@@ -1,0 +1,104 @@
+"""The benchmark covers every point with every file, refuses the impossible, and says where it comes from."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from bertcompress import benchmark as module
+from bertcompress.benchmark import benchmark, num_cpus, precision_of
+from bertcompress.errors import BudgetError, DataError
+
+
+@pytest.fixture
+def contenders(tmp_path):
+    """Two exported files in one folder: the sum of input_ids and attention_mask."""
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    output = helper.make_tensor_value_info("logits", TensorProto.INT64, ["batch", "sequence"])
+    node = helper.make_node("Add", ["input_ids", "attention_mask"], ["logits"])
+    graph = helper.make_graph([node], "sum", inputs, [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    paths = {name: tmp_path / f"{name}.onnx" for name in ("model", "model_int8")}
+    for path in paths.values():
+        onnx.save(model, str(path))
+    (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 9, "max_position_embeddings": 64}))
+    return paths
+
+
+def run(contenders, **changes):
+    axes = {"batch_sizes": (1, 2), "sequence_lengths": (4, 8), "num_threads": (1,)}
+    return benchmark(contenders, **{**axes, "seconds_per_point": 0.0, **changes})
+
+
+def test_every_file_is_timed_at_every_point(contenders):
+    done = []
+    result = run(contenders, on_progress=lambda *counts: done.append(counts))
+    found = [(r["model"], r["batch_size"], r["sequence_length"], r["num_threads"]) for r in result["rows"]]
+    assert sorted(found) == sorted(itertools.product(contenders, (1, 2), (4, 8), (1,)))
+    assert done == [(number, 4) for number in (1, 2, 3, 4)]
+
+
+def test_rows_hold_what_their_repeats_support(contenders):
+    for row in run(contenders)["rows"]:
+        assert row["precision"] == ("int8" if row["model"] == "model_int8" else "fp32")
+        assert row["p50_ms"] > 0
+        assert row["throughput_per_s"] == pytest.approx(row["batch_size"] * 1000 / row["p50_ms"])
+        assert row["repeats"] < 100
+        assert row["p95_ms"] is None
+        assert row["p99_ms"] is None
+
+
+def test_the_result_is_json_and_names_its_origin(contenders):
+    result = json.loads(json.dumps(run(contenders)))
+    assert set(result["versions"]) == {"bertcompress", "onnxruntime", "numpy", "python"}
+    assert result["machine"]["num_cpus"] == num_cpus()
+    assert result["machine"]["cpu"] in result["machine"]["key"]
+    assert result["command"]
+    assert result["created"].endswith("+00:00")
+
+
+def test_more_threads_than_cpus_are_skipped_and_said(contenders, monkeypatch):
+    monkeypatch.setattr(module, "num_cpus", lambda: 1)
+    result = run(contenders, num_threads=(1, 2))
+    assert {row["num_threads"] for row in result["rows"]} == {1}
+    assert {point["num_threads"] for point in result["skipped"]} == {2}
+    with pytest.raises(DataError, match="lends 1 CPUs"):
+        run(contenders, num_threads=(2,))
+
+
+def test_all_problems_are_told_at_once(contenders, tmp_path):
+    with pytest.raises(DataError) as caught:
+        run({**contenders, "gone": tmp_path / "gone.onnx"}, sequence_lengths=(65,), batch_sizes=(0,))
+    message = str(caught.value)
+    assert "has 4 problems" in message
+    assert "knows at most 64 positions" in message
+    assert "batch_sizes: [0]" in message
+    assert "gone.onnx" in message
+
+
+def test_a_config_without_sizes_is_told(contenders, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(DataError, match="lacks vocab_size"):
+        run(contenders)
+
+
+def test_nothing_to_time_is_told():
+    with pytest.raises(DataError, match="no file to time"):
+        run({})
+
+
+def test_an_unknown_provider_is_told(contenders):
+    with pytest.raises(BudgetError, match="use one of cpu, cuda"):
+        run(contenders, provider="tpu")
+
+
+def test_precision_is_read_from_the_name(tmp_path):
+    names = ["model.onnx", "model_int8.onnx", "model_fp16.onnx", "my_model.onnx"]
+    assert [precision_of(tmp_path / name) for name in names] == ["fp32", "int8", "fp16", "fp32"]

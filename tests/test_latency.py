@@ -1,0 +1,237 @@
+"""Laws of the latency table: costs that are sums are found again, predictions do not depend on the order of
+operators, and what was measured once is read the second time."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from bertcompress.errors import BudgetError, RunFolderError
+from bertcompress.latency import (
+    LatencyStore,
+    LatencyTable,
+    best_clock,
+    build_latency_table,
+    default_cache_dir,
+    measure_architectures_ms,
+)
+from bertcompress.latency.chains import counts_matrix, fitting_chains, heldout_chains, space_operators
+from bertcompress.latency.table import fit_coefficients, prediction_error
+from bertcompress.measure import Conditions
+from bertcompress.space import Architecture, Dimensions, Operator, SearchSpace, canonical
+
+NAMES = ["mha1", "mha2", "ffn16", "ffn32", "conv3", "conv5", "identity"]
+DIMENSIONS = Dimensions(
+    vocab_size=5000, hidden_size=16, embedding_size=16, head_size=8, num_labels=2, pooling="cls"
+)
+
+
+def make_space(num_positions: int = 4, names: list[str] | None = None) -> SearchSpace:
+    return SearchSpace.uniform(DIMENSIONS, num_positions, names or NAMES)
+
+
+def export_chain(architecture: Architecture, path, conditions: Conditions) -> None:
+    """A served network in miniature: a Gather of ids and one MatMul an operator."""
+    width, rng = 64, np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(
+            rng.random((architecture.dimensions.vocab_size, width), dtype=np.float32), "embeddings"
+        ),
+        numpy_helper.from_array(np.eye(width, dtype=np.float32), "operator"),
+    ]
+    nodes = [helper.make_node("Gather", ["embeddings", "input_ids"], ["x0"])]
+    nodes += [
+        helper.make_node("MatMul", [f"x{i}", "operator"], [f"x{i + 1}"])
+        for i in range(len(architecture.operators))
+    ]
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "sequence"])
+    out = helper.make_tensor_value_info(
+        f"x{len(architecture.operators)}", TensorProto.FLOAT, ["batch", "sequence", width]
+    )
+    graph = helper.make_graph(nodes, "chain", [ids], [out], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), str(path))
+
+
+def a_table(**coefficients_ms: float) -> LatencyTable:
+    return LatencyTable(Conditions(), "a machine", "wall", 0.5, coefficients_ms, 8, 2, 1.0, 1.0)
+
+
+@given(
+    names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=7, unique=True),
+    num_positions=st.integers(2, 8),
+    seed=st.integers(0, 9),
+    data=st.data(),
+)
+@settings(max_examples=25, deadline=None)
+def test_costs_that_are_sums_are_found_again(names, num_positions, seed, data):
+    space = make_space(num_positions, names)
+    operators = space_operators(space)
+    costs = data.draw(st.lists(st.floats(0.1, 5.0), min_size=len(operators), max_size=len(operators)))
+    chains = fitting_chains(space, 16, random.Random(seed))
+    measured = counts_matrix(chains, operators) @ np.array([0.3, *costs])
+    intercept_ms, found = fit_coefficients(chains, measured, operators)
+    assert intercept_ms == pytest.approx(0.3, rel=1e-6)
+    assert list(found.values()) == pytest.approx(costs, rel=1e-6)
+
+
+@given(seed=st.integers(0, 99))
+@settings(max_examples=20, deadline=None)
+def test_no_cost_is_negative_however_noisy_the_clock(seed):
+    space = make_space()
+    chains = fitting_chains(space, 16, random.Random(seed))
+    measured = np.random.default_rng(seed).uniform(0.1, 10, len(chains))
+    intercept_ms, costs = fit_coefficients(chains, measured, space_operators(space))
+    assert min(intercept_ms, *costs.values()) >= 0
+
+
+@given(num_positions=st.integers(1, 10), seed=st.integers(0, 9))
+@settings(max_examples=20, deadline=None)
+def test_chains_tell_every_operator_and_span_all_lengths(num_positions, seed):
+    space = make_space(num_positions)
+    operators = space_operators(space)
+    chains = fitting_chains(space, 16, random.Random(seed))
+    assert {len(chain) for chain in chains} >= {0, num_positions}
+    if num_positions > 1:
+        assert np.linalg.matrix_rank(counts_matrix(chains, operators)) == len(operators) + 1
+
+
+def test_more_operators_ask_for_more_chains():
+    assert len(fitting_chains(make_space(), 3, random.Random(0))) > len(NAMES)
+
+
+def test_heldout_chains_are_children_that_were_not_fitted():
+    space = make_space(2)
+    fitted = fitting_chains(space, 16, random.Random(0))
+    heldout = heldout_chains(space, 8, random.Random(0), known=fitted)
+    assert len(heldout) == len(set(heldout)) == 8
+    assert not set(heldout) & set(fitted)
+    assert heldout_chains(make_space(1, ["conv3"]), 4, random.Random(0), known=fitted) in (
+        [],
+        [(Operator("conv", 3),)],
+    )
+
+
+@given(child=st.lists(st.sampled_from(NAMES[:2] + NAMES[-1:]), max_size=9), seed=st.integers(0, 9))
+def test_prediction_ignores_order_and_identity(child, seed):
+    table = a_table(mha1=0.1, mha2=0.7)
+    operators = [Operator.parse(name) for name in child]
+    shuffled = random.Random(seed).sample(operators, len(operators))
+    assert table.predict_ms(operators) == table.predict_ms(shuffled) == table.predict_ms(canonical(operators))
+    assert table.predict_ms(Architecture(DIMENSIONS, tuple(operators))) == table.predict_ms(operators)
+
+
+def test_an_operator_without_cost_is_named():
+    with pytest.raises(BudgetError, match="no cost for conv3; it holds mha1"):
+        a_table(mha1=0.1).predict_ms([Operator("conv", 3)])
+
+
+def test_table_survives_json_and_store(tmp_path):
+    table = a_table(mha1=0.1)
+    store = LatencyStore(tmp_path)
+    assert LatencyTable.from_dict(store.put({"a": 1}, table.to_dict())) == table
+
+
+def test_errors_of_predictions():
+    assert prediction_error([1.1, 2.2, 3.3], [1.0, 2.0, 3.0]) == (pytest.approx(10.0), pytest.approx(1.0))
+    assert prediction_error([1.1], [1.0]) == (pytest.approx(10.0), None)
+    assert prediction_error([1.0, 1.0], [1.0, 1.0]) == (0.0, None)
+    assert prediction_error([], []) == (None, None)
+
+
+def test_a_table_is_measured_once(tmp_path):
+    space, conditions, exported, progress = make_space(3), Conditions(sequence_length=8), [], []
+
+    def counted_export(architecture, path, conditions):
+        exported.append(architecture)
+        export_chain(architecture, path, conditions)
+
+    def build(**changes):
+        options = {"num_chains": 4, "num_heldout": 2, "seconds_each": 0.001, "clock": "thread", **changes}
+        return build_latency_table(
+            space,
+            conditions,
+            counted_export,
+            rng=random.Random(0),
+            store=LatencyStore(tmp_path),
+            on_progress=lambda done, total: progress.append((done, total)),
+            **options,
+        )
+
+    table = build()
+    number = len(exported)
+    assert number == table.num_chains + table.num_heldout
+    assert progress[-1] == (number, number)
+    assert set(table.coefficients_ms) == set(NAMES) - {"identity"}
+    assert table.clock == "thread"
+    assert max(a.dimensions.vocab_size for a in exported) <= 1000
+    assert build() == table
+    assert len(exported) == number
+    build(num_heldout=1)
+    assert len(exported) > number
+
+
+def test_measured_latencies_are_positive_and_in_order():
+    chains = [(), (Operator("conv", 3),) * 3]
+    architectures = [Architecture(DIMENSIONS, chain) for chain in chains]
+    measured = measure_architectures_ms(architectures, Conditions(), export_chain, seconds_each=0.001)
+    assert len(measured) == 2
+    assert min(measured) > 0
+
+
+def test_the_clock_is_the_threads_own_only_where_it_sees_all_work():
+    assert best_clock(Conditions(num_threads=1)) == "thread"
+    assert best_clock(Conditions(num_threads=2)) == "wall"
+    assert best_clock(Conditions(provider="cuda")) == "wall"
+
+
+def test_a_whole_network_is_timed_once_a_condition_and_machine(tmp_path):
+    store, architecture = LatencyStore(tmp_path), Architecture(DIMENSIONS, (Operator("conv", 3),))
+    clock = iter([1.5, 2.5, 3.5, 4.5])
+
+    def ask(conditions=Conditions(), machine="here", network=architecture):  # noqa: B008
+        return store.latency_ms(network, conditions, machine, lambda: next(clock))
+
+    assert ask() == ask() == 1.5
+    assert ask(Conditions(batch_size=8)) == 2.5
+    assert ask(machine="there") == 3.5
+    assert ask(network=Architecture(DIMENSIONS, ())) == 4.5
+    assert LatencyStore(tmp_path).latency_ms(architecture, Conditions(), "here", lambda: 9.0) == 1.5
+
+
+def test_the_first_of_two_writers_wins(tmp_path):
+    store = LatencyStore(tmp_path)
+    threads = [threading.Thread(target=store.put, args=({"key": 1}, number)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first = store.get({"key": 1})
+    assert store.put({"key": 1}, "later") == first
+
+
+def test_asking_an_empty_store_creates_nothing(tmp_path):
+    assert LatencyStore(tmp_path / "cache").get({"a": 1}) is None
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_file_that_is_no_store_is_refused(tmp_path):
+    store = LatencyStore(tmp_path)
+    store.path.write_text("these are not the bytes of a database, and long enough to be read as a header")
+    with pytest.raises(RunFolderError, match="not usable as latency store") as caught:
+        store.get({"a": 1})
+    assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
+
+
+def test_the_cache_folder_can_be_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("BERTCOMPRESS_CACHE", str(tmp_path))
+    assert default_cache_dir() == tmp_path
+    monkeypatch.delenv("BERTCOMPRESS_CACHE")
+    assert default_cache_dir().name == "bertcompress"
