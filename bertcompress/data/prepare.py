@@ -1,0 +1,229 @@
+"""From a source's rows to train, validation and test: checked, no duplicates across them, carved by seed.
+
+Validation is for choosing (anchor, search, early stop); test is only reported."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datasets import Dataset, DatasetDict
+
+from bertcompress.data.labels import class_ids, find_label_names, label_word, shown
+from bertcompress.data.task import TextClassification
+from bertcompress.errors import DataError
+
+LABEL = "label"
+TEXT_TYPES = ("string", "large_string")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row's texts, stripped, and its class id."""
+
+    texts: tuple[str, ...]
+    label: int
+
+
+Splits = dict[str, list[Row]]
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Three splits of the task's text columns and an int column "label", and what was done to get them.
+
+    `report` holds `rows` (by split), `carved` (splits taken from train), `duplicates_dropped` (by split)
+    and `conflicting_duplicates` (dropped rows whose label differed from the kept one).
+    """
+
+    task: TextClassification
+    splits: dict[str, Dataset]
+    report: dict[str, Any]
+
+
+def prepare(
+    splits: DatasetDict,
+    *,
+    text_columns: Sequence[str],
+    label_column: str,
+    label_names: Sequence[str] | None = None,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    max_train_rows: int | None = None,
+    max_validation_rows: int | None = None,
+    max_test_rows: int | None = None,
+    seed: int = 0,
+) -> PreparedData:
+    """Check the rows, drop duplicates, and carve what is missing from train, the same for the same seed.
+
+    A split that the source has is used as it is, but for duplicates: a text of test is dropped from
+    validation, a text of either from train, and train keeps the first of equal texts. Carved splits keep
+    train's shares of the classes.
+
+    Raises:
+        DataError: a column is missing or of the wrong type, rows are empty, labels do not fit, or a class is
+            missing from train; all problems found at one level come together.
+    """
+    names, rows = _checked_rows(splits, text_columns, label_column, label_names)
+    dropped, conflicting = _drop_duplicates(rows)
+    rng = random.Random(seed)
+    carved = _carve_missing(rows, names, {"test": test_fraction, "validation": validation_fraction}, rng)
+    limits = {"train": max_train_rows, "validation": max_validation_rows, "test": max_test_rows}
+    limited = {name: _limit(rows[name], limit, rng) for name, limit in limits.items()}
+    if max_train_rows is not None:
+        _raise(_class_problems(limited["train"], names, "raise data.max_train_rows"))
+    return PreparedData(
+        task=TextClassification(tuple(text_columns), label_column, names),
+        splits={name: _dataset(split, text_columns) for name, split in limited.items()},
+        report={
+            "rows": {name: len(split) for name, split in limited.items()},
+            "carved": carved,
+            "duplicates_dropped": dropped,
+            "conflicting_duplicates": conflicting,
+        },
+    )
+
+
+def _checked_rows(
+    splits: DatasetDict, text_columns: Sequence[str], label_column: str, label_names: Sequence[str] | None
+) -> tuple[tuple[str, ...], Splits]:
+    """The class names and every split's rows; what a later check builds on is checked first."""
+    _raise(_column_problems(splits, text_columns, label_column))
+    _raise(_empty_problems(splits, text_columns, label_column))
+    names, problems = (tuple(label_names), []) if label_names else find_label_names(splits, label_column)
+    _raise(problems)
+    ids, problems = class_ids(splits, label_column, names)
+    _raise(problems)
+    return names, {name: _rows(split, text_columns, ids[name]) for name, split in splits.items()}
+
+
+def _carve_missing(
+    rows: Splits, label_names: Sequence[str], fractions: Mapping[str, float], rng: random.Random
+) -> list[str]:
+    """Add, in place, the splits that are missing, each by its fraction of train; their names."""
+    _raise(_class_problems(rows["train"], label_names, "leave it out of task.label_names"))
+    carved = [name for name in fractions if name not in rows]
+    _raise(_size_problems(rows["train"], label_names, len(carved) + 1))
+    sizes = {name: _carved_sizes(rows["train"], fractions[name]) for name in carved}
+    for name in carved:
+        rows[name] = _carve(rows["train"], sizes[name], rng)
+    return carved
+
+
+def _raise(problems: Sequence[str]) -> None:
+    if problems:
+        raise DataError.from_problems("data", problems)
+
+
+def _column_problems(splits: DatasetDict, text_columns: Sequence[str], label_column: str) -> list[str]:
+    problems = []
+    if label_column in text_columns:
+        problems.append(f"task.label_column: {label_column!r} is also a text column; name another")
+    for name, split in splits.items():
+        has = f"{name} has {', '.join(split.column_names)}"
+        wanted = [*(("text_columns", column) for column in text_columns), ("label_column", label_column)]
+        for key, column in wanted:
+            if column not in split.column_names:
+                problems.append(f"task.{key}: no column {column!r}; {has}")
+            elif key == "text_columns" and getattr(split.features[column], "dtype", "") not in TEXT_TYPES:
+                found = getattr(split.features[column], "dtype", None) or "a nested value"
+                problems.append(f"task.{key}: column {column!r} holds {found}, not text; {has}")
+    return problems
+
+
+def _empty_problems(splits: DatasetDict, text_columns: Sequence[str], label_column: str) -> list[str]:
+    problems = []
+    for name, split in splits.items():
+        if len(split) == 0:
+            problems.append(f"{name}: holds no rows")
+        for column in (*text_columns, label_column):
+            empty = [number for number, value in enumerate(split[column][:], 1) if _is_empty(value)]
+            if empty:
+                rows = f"{len(empty)} of {len(split)} rows (row {shown(empty)})"
+                problems.append(f"{name}: column {column!r} is empty in {rows}; remove or fill them")
+    return problems
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or not label_word(value)
+
+
+def _class_problems(train: Sequence[Row], label_names: Sequence[str], remedy: str) -> list[str]:
+    present = {row.label for row in train}
+    if len(label_names) < 2 or len(present) < 2:
+        only = ", ".join(label_names[label] for label in present) or "none"
+        return [f"train: has one class only ({only}); two or more are needed"]
+    missing = [name for label, name in enumerate(label_names) if label not in present]
+    return [f"train: has no row of class {shown(missing)}; {remedy}"] if missing else []
+
+
+def _size_problems(train: Sequence[Row], label_names: Sequence[str], num_splits: int) -> list[str]:
+    few = {label: count for label, count in sorted(_counts(train).items()) if count < num_splits}
+    needed = f"at least {num_splits} are needed, one for each split that is made of train"
+    return [
+        f"train: class {label_names[label]!r} has {count} different texts; {needed}"
+        for label, count in few.items()
+    ]
+
+
+def _rows(split: Dataset, text_columns: Sequence[str], labels: Sequence[int]) -> list[Row]:
+    columns = [[text.strip() for text in split[column][:]] for column in text_columns]
+    return [Row(texts, label) for texts, label in zip(zip(*columns, strict=True), labels, strict=True)]
+
+
+def _drop_duplicates(rows: Splits) -> tuple[dict[str, int], int]:
+    """Drop, in place, what a split before it (test, validation, train) has, and train's own repeats."""
+    seen: dict[tuple[str, ...], int] = {}
+    dropped: dict[str, int] = {}
+    conflicting = 0
+    for name in ("test", "validation", "train"):
+        kept: list[Row] = []
+        before = dict(seen) if name != "train" else seen
+        for row in rows.get(name, []):
+            if row.texts in before:
+                conflicting += before[row.texts] != row.label
+                continue
+            seen[row.texts] = row.label
+            kept.append(row)
+        if name in rows:
+            dropped[name] = len(rows[name]) - len(kept)
+            rows[name] = kept
+    return dropped, conflicting
+
+
+def _counts(rows: Sequence[Row]) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    for row in rows:
+        counts[row.label] = counts.get(row.label, 0) + 1
+    return counts
+
+
+def _carved_sizes(train: Sequence[Row], fraction: float) -> dict[int, int]:
+    """Rows of each class to carve: its share, at least one."""
+    return {label: max(1, round(fraction * count)) for label, count in sorted(_counts(train).items())}
+
+
+def _carve(train: list[Row], sizes: Mapping[int, int], rng: random.Random) -> list[Row]:
+    """Move the rows of a new split out of `train`, in place; both keep the order of the source."""
+    taken: set[int] = set()
+    for label, size in sizes.items():
+        numbers = [number for number, row in enumerate(train) if row.label == label]
+        taken |= set(rng.sample(numbers, min(size, len(numbers) - 1)))
+    carved = [train[number] for number in sorted(taken)]
+    train[:] = [row for number, row in enumerate(train) if number not in taken]
+    return carved
+
+
+def _limit(rows: list[Row], max_rows: int | None, rng: random.Random) -> list[Row]:
+    if max_rows is None or max_rows >= len(rows):
+        return rows
+    return [rows[number] for number in sorted(rng.sample(range(len(rows)), max_rows))]
+
+
+def _dataset(rows: Sequence[Row], text_columns: Sequence[str]) -> Dataset:
+    columns: dict[str, list[Any]] = {
+        column: [row.texts[position] for row in rows] for position, column in enumerate(text_columns)
+    }
+    return Dataset.from_dict(columns | {LABEL: [row.label for row in rows]})

@@ -1,0 +1,203 @@
+"""Where rows come from: the Hub, local files, or a file inside an installed package; all by `datasets`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files as package_files
+from pathlib import Path
+
+from datasets import Dataset, DatasetDict, disable_progress_bars, enable_progress_bars, load_dataset
+from datasets.exceptions import DatasetsError
+from datasets.utils import are_progress_bars_disabled
+
+from bertcompress.errors import DataError
+
+PACKAGE_PREFIX = "package:"
+BUILDERS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+SPLITS = ("train", "validation", "test")
+# File names, without suffix, that a folder's splits go by.
+SPLIT_FILES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+# As they are written: "NA" and "null" are words that a text may consist of.
+CSV_OPTIONS = {"keep_default_na": False, "encoding": "utf-8-sig"}
+
+Files = Mapping[str, str | Sequence[str]]
+
+
+def load_source(
+    source: str, files: Files | None = None, where: Mapping[str, str] | None = None
+) -> DatasetDict:
+    """The splits that a source has, always with "train", each with the rows that match all of `where`.
+
+    `source` is a file or folder, `package:NAME` or `package:NAME/path/inside`, or a Hub id (`owner/name`, or
+    `owner/name:config`). `files` maps train, validation and test to the source's own files, or to the Hub's
+    split names; a folder's file may be named without its suffix. Left out, they are found by their names.
+
+    Raises:
+        DataError: the source cannot be found or read, `files` names what is not there, or no row matches.
+    """
+    hidden = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        splits = _load_hub(source, files) if _is_hub_id(source) else _load_files(source, files)
+    finally:
+        if not hidden:
+            enable_progress_bars()
+    return DatasetDict({name: _filter(split, name, source, where or {}) for name, split in splits.items()})
+
+
+def _is_hub_id(source: str) -> bool:
+    path = Path(source).expanduser()
+    looks_local = source.startswith((PACKAGE_PREFIX, "/", ".", "~")) or path.suffix.lower() in BUILDERS
+    return not looks_local and not path.exists()
+
+
+def _load_hub(source: str, files: Files | None) -> dict[str, Dataset]:
+    name, _, config = source.partition(":")
+    try:
+        loaded = load_dataset(name, config or None)
+    except (DatasetsError, OSError, ValueError) as error:
+        raise DataError(
+            f"data.source: {source}: no such local file or folder, and not loadable from the Hub: "
+            f"{_reason(error)}; check the spelling, or download the data and give its path"
+        ) from error
+    wanted = files or {split: split for split in SPLITS if split in loaded}
+    problems = [
+        f"data.files.{split}: {theirs!r} is no split of it; it has {', '.join(loaded)}"
+        for split, theirs in wanted.items()
+        if not isinstance(theirs, str) or theirs not in loaded
+    ]
+    if "train" not in wanted:
+        problems.append(f"data.files.train: not given; name one of its splits {', '.join(loaded)}")
+    if problems:
+        raise DataError.from_problems(source, problems)
+    return {split: loaded[str(theirs)] for split, theirs in wanted.items()}
+
+
+def _load_files(source: str, files: Files | None) -> dict[str, Dataset]:
+    root = _package_root(source) if source.startswith(PACKAGE_PREFIX) else Path(source).expanduser()
+    if not root.exists():
+        raise DataError(f"data.source: {source}: no such file or folder; give the path of your data")
+    paths = _mapped_files(source, root, files) if files else _found_files(source, root)
+    return {split: _read(split_paths) for split, split_paths in paths.items()}
+
+
+def _package_root(source: str) -> Path:
+    name, _, inside = source.removeprefix(PACKAGE_PREFIX).partition("/")
+    try:
+        root = Path(str(package_files(name.replace("-", "_"))))
+    except ModuleNotFoundError as error:
+        raise DataError(
+            f"data.source: {source}: the package {name} is not installed; run `pip install {name}`"
+        ) from error
+    return root / inside
+
+
+def _data_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in BUILDERS)
+
+
+def _listing(root: Path) -> str:
+    found = [str(path.relative_to(root)) for path in _data_files(root)[:10]]
+    return ", ".join(found) or f"no {', '.join(BUILDERS)} file"
+
+
+def _mapped_files(source: str, root: Path, files: Files) -> dict[str, list[Path]]:
+    """The paths that `files` names, relative to a folder."""
+    if root.is_file():
+        raise DataError(
+            f"data.files: {source} is one file; give its folder as data.source, or leave out data.files"
+        )
+    problems = [] if "train" in files else ["data.files.train: not given; name the file to train on"]
+    paths: dict[str, list[Path]] = {}
+    for split, names in files.items():
+        for name in [names] if isinstance(names, str) else names:
+            path = _named_file(root, name)
+            if path is None:
+                problems.append(f"data.files.{split}: {name!r} is not there; it holds {_listing(root)}")
+            else:
+                paths.setdefault(split, []).append(path)
+    if problems:
+        raise DataError.from_problems(source, problems)
+    return paths
+
+
+def _named_file(root: Path, name: str) -> Path | None:
+    path = root / Path(name).expanduser()
+    candidates = [path, *(path.with_name(path.name + suffix) for suffix in BUILDERS)]
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _found_files(source: str, root: Path) -> dict[str, list[Path]]:
+    """A file alone is train, as is a folder's only data file; else a folder's files go by their names."""
+    if root.is_file():
+        return {"train": [root]}
+    found = _data_files(root)
+    if len(found) == 1:
+        return {"train": found}
+    paths: dict[str, list[Path]] = {}
+    for split, stems in SPLIT_FILES.items():
+        named = [path for path in found if path.parent == root and path.stem.lower() in stems]
+        if len(named) > 1:
+            raise DataError(
+                f"data.source: {source}: {', '.join(path.name for path in named)} could each be {split}; "
+                "say which by data.files"
+            )
+        if named:
+            paths[split] = named
+    if "train" not in paths:
+        raise DataError(
+            f"data.source: {source}: no file is named train; it holds {_listing(root)}; "
+            "say which by data.files"
+        )
+    return paths
+
+
+def _read(paths: Sequence[Path]) -> Dataset:
+    named = ", ".join(map(str, paths))
+    suffixes = {path.suffix.lower() for path in paths}
+    if len(suffixes) > 1 or not suffixes <= BUILDERS.keys():
+        raise DataError(
+            f"{named}: found {', '.join(sorted(suffixes))}; use files of one of {', '.join(BUILDERS)}"
+        )
+    empty = [str(path) for path in paths if path.stat().st_size == 0]
+    if empty:
+        raise DataError(f"{', '.join(empty)}: the file is empty; it needs a text and a label for each row")
+    (suffix,) = suffixes
+    options = dict(CSV_OPTIONS) if BUILDERS[suffix] == "csv" else {}
+    if suffix == ".tsv":
+        options["sep"] = "\t"
+    try:
+        rows = load_dataset(
+            BUILDERS[suffix], data_files=[str(path) for path in paths], split="train", **options
+        )
+    except (DatasetsError, OSError, ValueError) as error:
+        raise DataError(
+            f"{named}: not readable as {suffix[1:]}: {_reason(error)}; repair or convert it"
+        ) from error
+    if not isinstance(rows, Dataset) or len(rows) == 0:
+        raise DataError(f"{named}: holds no rows; it needs a text and a label for each row")
+    return rows
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause in one line: the loader wraps what the parser said."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _filter(rows: Dataset, split: str, source: str, where: Mapping[str, str]) -> Dataset:
+    for column, value in where.items():
+        if column not in rows.column_names:
+            has = f"it has {', '.join(rows.column_names)}"
+            raise DataError(f"data.where.{column}: {source} has no such column in {split}; {has}")
+        values = [str(each) for each in rows[column][:]]
+        kept = [index for index, each in enumerate(values) if each == str(value)]
+        if not kept:
+            raise DataError(
+                f"data.where.{column}: no row of {source} ({split}) has {str(value)!r}; "
+                f"found {', '.join(sorted(set(values))[:10])}"
+            )
+        rows = rows.select(kept)
+    return rows

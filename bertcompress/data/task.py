@@ -1,0 +1,39 @@
+"""What is learnt from the data: text columns in, one of several labels out, and how an answer is scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import log_softmax
+from sklearn.metrics import accuracy_score, f1_score
+
+
+@dataclass(frozen=True)
+class TextClassification:
+    """One label for one text, or for a pair of texts; `label_names[i]` is the name of class i."""
+
+    text_columns: tuple[str, ...]
+    label_column: str
+    label_names: tuple[str, ...]
+
+    @property
+    def num_labels(self) -> int:
+        """Number of classes."""
+        return len(self.label_names)
+
+    @property
+    def metric_name(self) -> str:
+        """The metric by which models are chosen; higher is better."""
+        return "accuracy"
+
+    def evaluate(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Score logits (N, C) against class ids (N,): accuracy, macro f1, and mean cross entropy as loss."""
+        predicted = logits.argmax(axis=1)  # (N,)
+        log_probabilities = log_softmax(logits.astype(np.float64), axis=1)
+        f1 = f1_score(labels, predicted, labels=range(self.num_labels), average="macro", zero_division=0)
+        return {
+            "accuracy": float(accuracy_score(labels, predicted)),
+            "f1": float(f1),
+            "loss": float(-log_probabilities[np.arange(len(labels)), labels].mean()),
+        }
