@@ -1,0 +1,121 @@
+"""Fusions by ONNX Runtime itself, saved into the file, with the one doubtful fusion chosen by measurement.
+
+SkipLayerNormalization is faster in some releases of ONNX Runtime and slower in others, so both files are made
+and timed. What is saved here is loaded at level BASIC: a higher level would fuse again what was left out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    NoSuchFile,
+    RuntimeException,
+)
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    NotImplemented as NotImplementedByRuntime,
+)
+
+from bertcompress.errors import ExportError
+from bertcompress.measure import Conditions, measure_interleaved, timed_call
+
+SKIP_LAYER_NORM = "SkipLayerNormFusion"
+# It hides a convolution's dense layer from the int8 quantizer, and gains nothing measurable in fp32.
+TRANSPOSE_INTO_MATMUL = "MatmulTransposeFusion"
+# A protobuf file ends at 2 GiB; the margin is for the graph itself. Above it weights go to a file PATH.data.
+MAX_SINGLE_FILE_BYTES = 1_500_000_000
+# Every error of ONNX Runtime derives from Exception alone; these are what loading an unsuitable file raises.
+LOAD_ERRORS = (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    NoSuchFile,
+    NotImplementedByRuntime,
+    RuntimeException,
+)
+# Times several files under the same conditions: names to paths in, names to milliseconds out.
+Timer = Callable[[Mapping[str, Path]], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class FusionChoice:
+    """Whether SkipLayerNormalization is fused, and the timings (None: not measured) that decided it."""
+
+    fuse_skip_layer_norm: bool
+    fused_ms: float | None = None
+    unfused_ms: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return asdict(self)
+
+
+def optimize(path_in: Path | str, path_out: Path | str, *, fuse_skip_layer_norm: bool = False) -> Path:
+    """Write the graph as ONNX Runtime fuses it for CPU and CUDA alike (level EXTENDED).
+
+    Raises:
+        ExportError: ONNX Runtime cannot load the graph.
+    """
+    path_in, path_out = Path(path_in), Path(path_out)
+    path_out.parent.mkdir(parents=True, exist_ok=True)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(path_out)
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if _num_bytes(path_in) > MAX_SINGLE_FILE_BYTES:
+        name = f"{path_out.name}.data"
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", name)
+    try:
+        ort.InferenceSession(
+            str(path_in),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=[TRANSPOSE_INTO_MATMUL, *([] if fuse_skip_layer_norm else [SKIP_LAYER_NORM])],
+        )
+    except LOAD_ERRORS as error:
+        raise ExportError(f"{path_in}: ONNX Runtime cannot optimise the graph: {error}") from error
+    return path_out
+
+
+def choose_layer_norm_fusion(path: Path | str, timer: Timer) -> FusionChoice:
+    """Make both files of a converted graph, time them, and say whether fusing SkipLayerNormalization pays.
+
+    `path` is what `export_onnx` wrote; `timer` is for instance `timer(Conditions(), vocab_size=30522)`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        files = {
+            name: optimize(path, Path(folder) / f"{name}.onnx", fuse_skip_layer_norm=name == "fused")
+            for name in ("fused", "unfused")
+        }
+        milliseconds = timer(files)
+    fused_ms, unfused_ms = milliseconds["fused"], milliseconds["unfused"]
+    return FusionChoice(fused_ms < unfused_ms, fused_ms, unfused_ms)
+
+
+def timer(conditions: Conditions, *, vocab_size: int, seconds: float = 1.0) -> Timer:
+    """A Timer that reads the one latency clock: medians over interleaved calls, `seconds` a file at most."""
+
+    def time_files(files: Mapping[str, Path]) -> dict[str, float]:
+        calls = {name: timed_call(path, conditions, vocab_size=vocab_size) for name, path in files.items()}
+        summaries = measure_interleaved(
+            calls, min_seconds=seconds / 2, max_seconds=seconds, percentiles=(50,)
+        )
+        return {name: summary.p50_ms for name, summary in summaries.items()}
+
+    return time_files
+
+
+def _num_bytes(path: Path) -> int:
+    """Size of an ONNX file and of the external weights beside it."""
+    data = path.with_name(f"{path.name}.data")
+    return path.stat().st_size + (data.stat().st_size if data.exists() else 0)
