@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
+
+C = TypeVar("C")
 
 
 def alignment_loss(child: Sequence[Tensor], anchor: Sequence[Tensor], attention_mask: Tensor) -> Tensor:
@@ -46,7 +49,7 @@ class Ramp:
         return self.weight if step >= end else self.weight * (step - start) / (end - start)
 
 
-class Anchor[C]:
+class Anchor(Generic[C]):
     """The child that the others are aligned with; replaced when a trained child is better on the dev batches.
 
     Both are scored with the weights of that moment, so the anchor is never worse than the one it replaces.

@@ -14,21 +14,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Hashable, Sequence
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from bertcompress.errors import SpaceError
 
+Op = TypeVar("Op", bound=Hashable)
+Op_co = TypeVar("Op_co", bound=Hashable, covariant=True)
 MAX_REJECTIONS = 10_000
 
 
-class Sampler[O: Hashable](Protocol):
+class Sampler(Protocol[Op_co]):
     """Yields the child of each training step."""
 
-    def next_child(self) -> tuple[O, ...]:
+    def next_child(self) -> tuple[Op_co, ...]:
         """The child to train at this step, one operator a position."""
 
 
-class UniformSampler[O: Hashable]:
+class UniformSampler(Generic[Op]):
     """Every position's operator uniformly at random (single-path one-shot, Guo et al. 2020, section 3.1).
 
     `accepts` keeps children that the budgets allow; rejected ones are drawn again.
@@ -39,27 +41,27 @@ class UniformSampler[O: Hashable]:
 
     def __init__(
         self,
-        choices: Sequence[Sequence[O]],
+        choices: Sequence[Sequence[Op]],
         rng: random.Random,
         *,
-        accepts: Callable[[tuple[O, ...]], bool] = lambda child: True,
+        accepts: Callable[[tuple[Op, ...]], bool] = lambda child: True,
     ) -> None:
         self._choices = [tuple(position) for position in choices]
         self._rng = rng
         self._accepts = accepts
 
-    def next_child(self) -> tuple[O, ...]:
+    def next_child(self) -> tuple[Op, ...]:
         for _ in range(MAX_REJECTIONS):
             child = tuple(self._rng.choice(position) for position in self._choices)
             if self._accepts(child):
                 return child
         raise SpaceError(
-            f"sampling: {MAX_REJECTIONS} children in a row broke a budget; widen the budgets, add smaller operators "
-            "(identity among them), or set supernet.sample_within_budget to false"
+            f"sampling: {MAX_REJECTIONS} children in a row broke a budget; widen the budgets, add smaller "
+            "operators (identity among them), or set supernet.sample_within_budget to false"
         )
 
 
-class GradualSampler[O: Hashable]:
+class GradualSampler(Generic[Op]):
     """The last child with exactly one position's operator replaced (MAGIC-T, Xu et al. 2022, section 4.1).
 
     A replacement is never a no-op. `accepts` keeps the walk inside the budgets: among the one-position
@@ -71,19 +73,19 @@ class GradualSampler[O: Hashable]:
 
     def __init__(
         self,
-        choices: Sequence[Sequence[O]],
+        choices: Sequence[Sequence[Op]],
         rng: random.Random,
         *,
-        accepts: Callable[[tuple[O, ...]], bool] = lambda child: True,
+        accepts: Callable[[tuple[Op, ...]], bool] = lambda child: True,
     ) -> None:
         self._choices = [tuple(position) for position in choices]
         self._rng = rng
         self._accepts = accepts
-        self._last: tuple[O, ...] | None = None
+        self._last: tuple[Op, ...] | None = None
         if all(len(set(position)) < 2 for position in self._choices):
             raise SpaceError("sampling: magic-t needs a position with at least two operators to replace")
 
-    def next_child(self) -> tuple[O, ...]:
+    def next_child(self) -> tuple[Op, ...]:
         if self._last is None:
             self._last = UniformSampler(self._choices, self._rng, accepts=self._accepts).next_child()
             return self._last
@@ -95,7 +97,7 @@ class GradualSampler[O: Hashable]:
                 return child
         raise SpaceError(f"sampling: every neighbour of {self._last} breaks a budget; widen the budgets")
 
-    def _neighbours(self, child: tuple[O, ...]) -> list[tuple[O, ...]]:
+    def _neighbours(self, child: tuple[Op, ...]) -> list[tuple[Op, ...]]:
         return [
             (*child[:position], operator, *child[position + 1 :])
             for position, operators in enumerate(self._choices)
@@ -104,5 +106,10 @@ class GradualSampler[O: Hashable]:
         ]
 
 
-SAMPLERS = {"spos": UniformSampler, "magic-t": GradualSampler, "magic-a": UniformSampler, "magic-at": GradualSampler}
+SAMPLERS = {
+    "spos": UniformSampler,
+    "magic-t": GradualSampler,
+    "magic-a": UniformSampler,
+    "magic-at": GradualSampler,
+}
 ALIGNED_STRATEGIES = frozenset({"magic-a", "magic-at"})

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.space import Child
+from bertcompress.space import Child, Operator
 from bertcompress.supernet.alignment import Anchor, Ramp, alignment_loss
 from bertcompress.supernet.network import SuperBert
 from bertcompress.supernet.sampling import Sampler
@@ -35,7 +35,7 @@ def train_supernet(
     task_loss: TaskLoss,
     settings: FitSettings,
     *,
-    sampler: Sampler,
+    sampler: Sampler[Operator],
     alignment: AlignmentSettings | None,
     dev_loss: Callable[[Child], float],
     parameter_groups: Sequence[dict[str, object]],
@@ -61,12 +61,12 @@ def train_supernet(
 
 
 class _AlignedStep:
-    """One supernet step: forward the sampled child, and the anchor too while the ramp's weight is above zero."""
+    """One supernet step: forward the sampled child, and the anchor too while its weight is above zero."""
 
     def __init__(
         self,
         supernet: SuperBert,
-        sampler: Sampler,
+        sampler: Sampler[Operator],
         task_loss: TaskLoss,
         alignment: AlignmentSettings | None,
         num_steps: int,

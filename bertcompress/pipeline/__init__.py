@@ -1,0 +1,105 @@
+"""The whole flow: stages in order, each skipped when its inputs have not changed since it was finished."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bertcompress import __version__
+from bertcompress.pipeline.compression import distill_students, make_supernet, search_children
+from bertcompress.pipeline.delivery import budgets_met, export_models, run_benchmark, write_report
+from bertcompress.pipeline.preparation import prepare_data, settle_latency, train_teacher
+from bertcompress.pipeline.run import Run
+from bertcompress.recipe import Recipe
+from bertcompress.run_folder import RunFolder, hash_file, hash_inputs, read_json
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the flow: the recipe's sections that it reads, and what it does. It reads all stages before it."""
+
+    name: str
+    sections: tuple[str, ...]
+    make: Callable[[Run], None]
+
+
+STAGES = (
+    Stage("data", ("task", "data", "seed"), prepare_data),
+    Stage("latency", ("space", "budget", "latency", "seed"), settle_latency),
+    Stage("teacher", ("teacher", "seed"), train_teacher),
+    Stage("supernet", ("supernet",), make_supernet),
+    Stage("search", ("search",), search_children),
+    Stage("student", ("student",), distill_students),
+    Stage("export", ("export",), export_models),
+    Stage("benchmark", ("benchmark",), run_benchmark),
+    Stage("report", ("name", "description"), write_report),
+)
+STAGE_NAMES = tuple(stage.name for stage in STAGES)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to; `report` is empty and the path None while the run stops before its report."""
+
+    report: dict[str, Any]
+    budgets_met: bool
+    report_path: Path | None
+
+
+def run_recipe(
+    recipe: Recipe, run_dir: Path, until: str | None = None, *, console: Console | None = None
+) -> RunResult:
+    """Run `recipe` in `run_dir` up to and including the stage `until` (all of it by default).
+
+    Finished stages whose inputs are the same are skipped; a stage that was killed starts over.
+
+    Raises:
+        BertCompressError: anything the user can put right; what earlier stages made is kept.
+    """
+    last = STAGE_NAMES.index(until) if until else len(STAGES) - 1
+    run = Run(recipe, RunFolder(run_dir), console)
+    _ = run.teacher_location  # a missing teacher is said before anything is written
+    _check_data_first(run)
+    with run.folder.lock():
+        run.folder.write_text("recipe.yaml", recipe.to_yaml())
+        inputs: dict[str, Any] = {"version": __version__, "data_files": _hash_data_files(run)}
+        for stage in STAGES[: last + 1]:
+            inputs = {
+                "before": hash_inputs(inputs),
+                "recipe": {name: recipe.model_dump(mode="json")[name] for name in stage.sections},
+            }
+            _run_stage(run, stage, inputs)
+    if STAGES[last].name != "report":
+        return RunResult({}, True, None)
+    data = read_json(run.path("report", "report.json"))
+    return RunResult(data, budgets_met(data), run.path("report", "report.html"))
+
+
+def _check_data_first(run: Run) -> None:
+    """Read and check the texts before a folder is made, unless the run has been there already."""
+    if not run.folder.exists():
+        _ = run.prepared
+
+
+def _hash_data_files(run: Run) -> list[str]:
+    """Hashes of the recipe's local data files; a Hub id stands for itself."""
+    data = run.recipe.data
+    named = [path for value in (data.files or {}).values() for path in ([value] if isinstance(value, str) else value)]
+    candidates = [Path(data.source), *(Path(path) for path in named)]
+    return [hash_file(path) for path in candidates if path.is_file()]
+
+
+def _run_stage(run: Run, stage: Stage, inputs: dict[str, Any]) -> None:
+    if run.folder.is_finished(stage.name, inputs):
+        run.say(f"{stage.name}: done before, kept")
+        return
+    run.say(f"[bold]{stage.name}[/bold]")
+    start = time.monotonic()
+    run.folder.begin(stage.name)
+    stage.make(run)
+    run.folder.mark_finished(stage.name, inputs, time.monotonic() - start)

@@ -1,0 +1,236 @@
+"""The stages that make the compact model: supernet, search, and distillation of winner and baseline."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from bertcompress.data.batches import epoch_batches
+from bertcompress.data.tokenized import TokenizedSplit
+from bertcompress.distill import DistillLoss, DistillWeights, distill, embedding_groups
+from bertcompress.errors import BudgetError
+from bertcompress.pipeline.preparation import checks, metrics_of, uniform_bert_operators
+from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.timing import measure_whole
+from bertcompress.run_folder import read_json
+from bertcompress.search import SEARCHERS, Evaluation, SearchResult, sampler_within, search
+from bertcompress.space import Architecture, Child, Operator, SearchSpace, canonical
+from bertcompress.supernet import SuperBert, extract, measure_importance, warm_start
+from bertcompress.supernet.alignment import Ramp
+from bertcompress.supernet.sampling import ALIGNED_STRATEGIES, SAMPLERS
+from bertcompress.supernet.train import AlignmentSettings, child_logits, train_supernet
+from bertcompress.training import Batch, FitSettings, TrainingLog, num_epoch_steps, seeded
+
+NUM_IMPORTANCE_BATCHES = 8
+DEV_BATCH_SIZE = 64
+
+
+def sample_rows(split: TokenizedSplit, num_rows: int, seed: int) -> TokenizedSplit:
+    """A seeded sample of a split, the same on every call."""
+    rows = random.Random(seed).sample(range(len(split)), min(num_rows, len(split)))
+    return split.select(sorted(rows))
+
+
+def _started_supernet(run: Run, space: SearchSpace, rng: random.Random) -> SuperBert:
+    """A supernet of `space`, started from the teacher unless the recipe asks for random weights."""
+    supernet = SuperBert(space)
+    if run.recipe.supernet.warm_start == "teacher":
+        importance = measure_importance(run.teacher, _importance_batches(run.splits["train"], rng))
+        warm_start(supernet, run.teacher, importance=importance)
+    return supernet
+
+
+def _importance_batches(split: TokenizedSplit, rng: random.Random) -> Iterator[Batch]:
+    for indices in epoch_batches(split, 32, rng)[:NUM_IMPORTANCE_BATCHES]:
+        yield split.batch(indices)
+
+
+def _dev_loss(run: Run, supernet: SuperBert, split: TokenizedSplit) -> Callable[[Child], float]:
+    """Loss of a child on `split` with the shared weights: the score of search and of anchor replacement."""
+
+    def loss(child: Child) -> float:
+        logits = child_logits(supernet, child, split)
+        return run.task.evaluate(logits.numpy(), split.labels)["loss"]
+
+    return loss
+
+
+def make_supernet(run: Run) -> None:
+    """Warm-start and train the supernet with the recipe's strategy; the anchor is noted."""
+    chosen, seed = run.recipe.supernet, run.recipe.seed
+    settings = FitSettings(
+        chosen.steps, chosen.batch_size, chosen.learning_rate, chosen.warmup_fraction, chosen.weight_decay
+    )
+    ramp = Ramp(chosen.alignment.weight, chosen.alignment.start_fraction, chosen.alignment.end_fraction)
+    aligned = AlignmentSettings(ramp, chosen.alignment.check_every)
+    loss = DistillLoss(run.targets, DistillWeights(chosen.distill_weight, chosen.temperature))
+    dev = sample_rows(run.splits["validation"], chosen.alignment.check_batches * DEV_BATCH_SIZE, seed)
+    with seeded(seed) as rng, TrainingLog(run.path("supernet"), "supernet", run.console) as log:
+        supernet = _started_supernet(run, run.space, rng)
+        accepts = (lambda child: run.budgets.fits(run.cost_of(child))) if chosen.sample_within_budget else _any_child
+        sampler = SAMPLERS[chosen.strategy](run.space.choices, random.Random(seed), accepts=accepts)
+        _, anchor = train_supernet(
+            supernet,
+            run.splits["train"],
+            loss,
+            settings,
+            sampler=sampler,
+            alignment=aligned if chosen.strategy in ALIGNED_STRATEGIES else None,
+            dev_loss=_dev_loss(run, supernet, dev),
+            parameter_groups=embedding_groups(supernet, 1.0 if chosen.train_embeddings else 0.0),
+            rng=rng,
+            log=log,
+        )
+    save_file({name: tensor.contiguous() for name, tensor in supernet.state_dict().items()},
+              str(run.path("supernet", "supernet.safetensors")))  # fmt: skip
+    described = None if anchor is None else [operator.name for operator in anchor.child]
+    replacements = 0 if anchor is None else anchor.num_replacements
+    run.folder.write_json("supernet/anchor.json", {"anchor": described, "num_replacements": replacements})
+
+
+def _any_child(child: Child) -> bool:
+    return True
+
+
+def load_supernet(run: Run) -> SuperBert:
+    """The trained supernet."""
+    supernet = SuperBert(run.space)
+    supernet.load_state_dict(load_file(str(run.path("supernet", "supernet.safetensors"))))
+    return supernet
+
+
+def search_children(run: Run) -> None:
+    """Search under the budgets, measure the best whole, and name the best that fits as the winner.
+
+    Raises:
+        BudgetError: none of the finalists' exported files meets the latency budget.
+    """
+    chosen, seed = run.recipe.search, run.recipe.seed
+    supernet = load_supernet(run)
+    split = sample_rows(run.splits["validation"], chosen.max_validation_rows, seed)
+    feasible = tuple(Operator.parse(name) for name in run.latency["feasible_child"])
+    sample = sampler_within(run.space, lambda child: run.budgets.fits(run.cost_of(child)), feasible)
+    searcher = SEARCHERS[chosen.searcher](run.space, sample, chosen.population_size)
+    result = search(
+        run.space,
+        searcher,
+        score=_dev_loss(run, supernet, split),
+        cost_of=run.cost_of,
+        budgets=run.budgets,
+        num_evaluations=chosen.num_evaluations,
+        rng=random.Random(seed),
+        seeds=[feasible],
+        state_path=run.path("search", "state.json"),
+        on_evaluation=_counter(run, chosen.num_evaluations),
+    )
+    finalists = _measure_finalists(run, result)
+    fitting = [finalist for finalist in finalists if finalist["fits"]]
+    if not fitting:
+        raise BudgetError(
+            "search: predicted within the budget, but measured whole above it: "
+            + ", ".join(f"{f['architecture']} {f['measured_ms']:.3g} ms" for f in finalists)
+            + f"; the limit is {run.budgets.latency_ms:.3g} ms: raise search.num_finalists or latency.num_chains"
+        )
+    described = {
+        "winner": fitting[0]["placed"],
+        "finalists": finalists,
+        "evaluated": [_evaluation_row(evaluation, result) for evaluation in result.evaluations],
+        "stopped_because": result.stopped_because,
+    }
+    run.folder.write_json("search/search.json", described)
+
+
+def _counter(run: Run, num_evaluations: int) -> Callable[[Evaluation], None]:
+    count = 0
+
+    def note(evaluation: Evaluation) -> None:
+        nonlocal count
+        count += 1
+        if count % 25 == 0:
+            run.say(f"search: {count} of at most {num_evaluations} children scored")
+
+    return note
+
+
+def _evaluation_row(evaluation: Evaluation, result: SearchResult) -> dict[str, Any]:
+    return {
+        "architecture": evaluation.name,
+        "score": evaluation.score,
+        "num_parameters": evaluation.cost.num_parameters,
+        "latency_ms": evaluation.cost.latency_ms,
+        "fits": True,
+        "on_front": evaluation in result.front,
+    }
+
+
+def _measure_finalists(run: Run, result: SearchResult) -> list[dict[str, Any]]:
+    """The best-scored children, exported and measured whole, best score first."""
+    best = sorted(result.evaluations, key=lambda e: (e.score, e.cost.values, e.child))[: run.recipe.search.num_finalists]
+    measured = measure_whole([Architecture(run.space.dimensions, e.child) for e in best], run.conditions)
+    limit = run.budgets.latency_ms
+    return [
+        {
+            "architecture": evaluation.name,
+            "placed": [operator.name for operator in evaluation.placed],
+            "score": evaluation.score,
+            "predicted_ms": evaluation.cost.latency_ms,
+            "measured_ms": measured[evaluation.name],
+            "fits": limit is None or measured[evaluation.name] <= limit,
+        }
+        for evaluation in best
+    ]
+
+
+def winner_child(run: Run) -> Child:
+    """The search's winner, placed on the space's positions."""
+    return tuple(Operator.parse(name) for name in read_json(run.path("search", "search.json"))["winner"])
+
+
+def uniform_baseline(run: Run) -> Child:
+    """A hand-designed uniform BERT within the budgets whose latency is nearest the winner's.
+
+    When even one layer breaks a budget, that one layer it is; the report shows by how much.
+    """
+    layer = uniform_bert_operators(run)
+    target = run.cost_of(canonical(winner_child(run))).values[1]
+    candidates = [layer * depth for depth in range(1, 13)]
+    fitting = [child for child in candidates if run.budgets.fits(run.cost_of(child))]
+    return min(fitting or candidates[:1], key=lambda child: abs(run.cost_of(child).values[1] - target))
+
+
+def distill_students(run: Run) -> None:
+    """Distill the winner from the supernet's weights and the baseline from the teacher's, settings alike."""
+    _distill(run, "winner", load_supernet(run), winner_child(run))
+    if run.recipe.student.baseline:
+        child = uniform_baseline(run)
+        space = SearchSpace(run.space.dimensions, tuple((operator,) for operator in child))
+        with seeded(run.recipe.seed) as rng:
+            started = _started_supernet(run, space, rng)
+        _distill(run, "baseline", started, child)
+
+
+def _distill(run: Run, role: str, supernet: SuperBert, child: Child) -> None:
+    chosen = run.recipe.student
+    student = extract(supernet, child)
+    per_epoch = num_epoch_steps(run.splits["train"], chosen.batch_size)
+    settings = FitSettings(per_epoch * chosen.epochs, chosen.batch_size, chosen.learning_rate)
+    weights = DistillWeights(chosen.distill_weight, chosen.temperature, chosen.hidden_weight)
+    with seeded(run.recipe.seed) as rng, TrainingLog(run.path("student", role), role, run.console) as log:
+        distill(
+            student,
+            run.splits["train"],
+            DistillLoss(run.targets, weights),
+            settings,
+            rng=rng,
+            log=log,
+            checks=checks(run, every=per_epoch, patience=chosen.patience),
+            embedding_factor=chosen.embedding_learning_rate_factor,
+        )
+    student.requires_grad_(True)
+    names = dict(enumerate(run.task.label_names))
+    student.config.id2label, student.config.label2id = names, {name: index for index, name in names.items()}
+    student.save_pretrained(run.path("student", role, "model"))
+    run.folder.write_json(f"student/{role}/metrics.json", metrics_of(run, student))

@@ -1,0 +1,231 @@
+"""The stages that deliver: export with verification, benchmark, and the report with its verdict."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bertcompress.benchmark import benchmark
+from bertcompress.data.task import TextClassification
+from bertcompress.data.tokenized import TokenizedSplit
+from bertcompress.export.folder import export_folder
+from bertcompress.measure import Conditions, cpu_model, measure_files
+from bertcompress.model import CompactBertForSequenceClassification
+from bertcompress.model.convert_bert import compact_from_bert
+from bertcompress.pipeline.run import Run
+from bertcompress.report import build_report
+from bertcompress.run_folder import read_json
+from bertcompress.training import read_curve
+
+ROLES = ("teacher", "baseline", "winner")
+PACKAGES = ("bertcompress", "torch", "transformers", "onnx", "onnxruntime", "onnxscript", "accelerate", "datasets")
+FILE_NAMES = {"fp32": "model.onnx", "int8": "model_int8.onnx"}
+
+
+def roles(run: Run) -> tuple[str, ...]:
+    """The models that the run delivers; the recipe may leave the baseline out."""
+    return ROLES if run.recipe.student.baseline else ("teacher", "winner")
+
+
+def deliverable(run: Run, role: str) -> CompactBertForSequenceClassification:
+    """The trained model of a role; the teacher as the chain it is, so that all are exported alike."""
+    if role == "teacher":
+        return compact_from_bert(run.teacher)
+    return CompactBertForSequenceClassification.from_pretrained(run.path("student", role, "model"))
+
+
+def export_models(run: Run) -> None:
+    """Export teacher, baseline and winner in each precision, verified, with the test metric of each file."""
+    for role in roles(run):
+        run.say(f"export: {role}")
+        record = export_folder(
+            deliverable(run, role),
+            run.tokenizer,
+            run.task.label_names,
+            run.path("export", role),
+            precisions=tuple(run.recipe.export.precisions),
+            metrics_of=lambda path: _file_metrics(path, run.splits["test"], run.task),
+        )
+        run.folder.write_json(f"export/{role}.json", record)
+
+
+def _file_metrics(path: Path, split: TokenizedSplit, task: TextClassification) -> dict[str, float]:
+    """The task's metrics of an exported file on `split`, computed by ONNX Runtime."""
+    from bertcompress.export.verify import file_logits
+
+    return task.evaluate(file_logits(path, split), split.labels)
+
+
+def run_benchmark(run: Run) -> None:
+    """Time every exported file at the budget's conditions first, then over the recipe's grid."""
+    chosen = run.recipe.benchmark
+    files = {
+        f"{role}/{precision}": run.path("export", role, FILE_NAMES[precision])
+        for role in roles(run)
+        for precision in run.recipe.export.precisions
+    }
+    at_budget = measure_files(
+        files,
+        run.conditions,
+        vocab_size=run.space.dimensions.vocab_size,
+        min_seconds=chosen.seconds_per_point,
+        max_seconds=2 * chosen.seconds_per_point,
+    )
+    grid = benchmark(
+        files,
+        batch_sizes=tuple(chosen.batch_sizes),
+        sequence_lengths=tuple(chosen.sequence_lengths),
+        num_threads=tuple(chosen.num_threads),
+        provider=run.conditions.provider,
+        seconds_per_point=chosen.seconds_per_point,
+        on_progress=lambda done, total: run.say(f"benchmark: {done} of {total} points"),
+    )
+    for row in grid["rows"]:
+        row["model"] = row["model"].partition("/")[0]
+    described = {name: summary.to_dict() for name, summary in at_budget.items()}
+    run.folder.write_json("benchmark/benchmark.json", {**grid, "at_budget": described})
+
+
+def write_report(run: Run) -> None:
+    """Gather what the stages found into report.json, report.md and report.html."""
+    build_report(report_data(run), run.path("report"))
+
+
+def report_data(run: Run) -> dict[str, Any]:
+    """Everything the report shows, read from the stages' files."""
+    timed = read_json(run.path("benchmark", "benchmark.json"))
+    models = [_model_row(run, role, timed["at_budget"]) for role in roles(run)]
+    found = read_json(run.path("search", "search.json"))
+    return {
+        "name": run.recipe.name,
+        "description": run.recipe.description,
+        "seed": run.recipe.seed,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": {"cpu": cpu_model(), "platform": sys.platform},
+        "versions": {name: version(name) for name in PACKAGES},
+        "command": f"bertcompress run {run.recipe.name}",
+        "recipe": run.recipe.model_dump(mode="json"),
+        "task": {
+            "metric_name": run.task.metric_name,
+            "label_names": list(run.task.label_names),
+            "rows": read_json(run.path("data", "report.json"))["rows"],
+        },
+        "budgets": budget_rows(run, models[-1], timed["at_budget"]),
+        "models": models,
+        "verdict": verdict(models, run.task.metric_name, len(run.splits["test"])),
+        "search": {
+            "evaluated": found["evaluated"],
+            "winner": models[-1]["architecture"],
+            "finalists": found["finalists"],
+            "searcher": run.recipe.search.searcher,
+            "num_evaluations": len(found["evaluated"]),
+        },
+        "latency_table": run.latency_table.to_dict(),
+        "training": _curves(run),
+        "benchmark": {"rows": timed["rows"]},
+        "stages": run.folder.stage_seconds(),
+        "space": {
+            "choices": [[operator.name for operator in position] for position in run.space.choices],
+            "num_children": run.space.num_children,
+        },
+    }
+
+
+def _curves(run: Run) -> dict[str, list[dict[str, float]]]:
+    folders = {"teacher": run.path("teacher"), "supernet": run.path("supernet")}
+    folders |= {role: run.path("student", role) for role in roles(run) if role != "teacher"}
+    return {name: read_curve(folder) for name, folder in folders.items()}
+
+
+def _model_row(run: Run, role: str, at_budget: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    architecture = deliverable(run, role).architecture
+    metrics_path = run.path("teacher", "metrics.json") if role == "teacher" else run.path("student", role, "metrics.json")
+    record = read_json(run.path("export", f"{role}.json"))
+    allowed, metric = run.recipe.export.max_metric_drop, run.task.metric_name
+    reference = record["files"]["fp32"]["metrics"][metric]
+    files = {}
+    for precision in run.recipe.export.precisions:
+        exported, timing = record["files"][precision], at_budget[f"{role}/{precision}"]
+        reason = None
+        if precision != "fp32" and timing["p50_ms"] >= at_budget[f"{role}/fp32"]["p50_ms"]:
+            reason = "not faster than fp32 on this machine"
+        elif reference - exported["metrics"][metric] > allowed:
+            reason = f"costs more than {allowed:g} of {metric}"
+        files[precision] = {
+            "size_mib": exported["size_mib"],
+            f"test_{metric}": exported["metrics"][metric],
+            "max_logit_error": exported["max_logit_error"],
+            "p50_ms": timing["p50_ms"],
+            "recommended": reason is None,
+            "reason": reason,
+        }
+    return {
+        "role": role,
+        "architecture": architecture.name,
+        "operators": [operator.name for operator in architecture.operators],
+        "num_parameters": architecture.num_parameters,
+        "macs": architecture.macs(run.conditions.sequence_length, run.conditions.batch_size),
+        "metrics": read_json(metrics_path),
+        "files": files,
+    }
+
+
+def budget_rows(
+    run: Run, winner: Mapping[str, Any], at_budget: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Each budget with what the shipped file reached.
+
+    A speedup is held against the teacher's latency of the same interleaved measurement, so that a machine that
+    is slower today than when the limit was set does not count against the file.
+    """
+    rows = []
+    limits, conditions = run.latency, run.conditions
+    if limits["num_parameters"] is not None:
+        value = winner["num_parameters"]
+        rows.append(_budget_row("num_parameters", limits["num_parameters"], value, None))
+    if limits["latency_ms"] is not None:
+        limit = limits["latency_ms"]
+        if limits["speedup"] is not None:
+            limit = at_budget[f"teacher/{conditions.precision}"]["p50_ms"] / limits["speedup"]
+        value = at_budget[f"winner/{conditions.precision}"]["p50_ms"]
+        rows.append(_budget_row("latency_ms", limit, value, conditions))
+    return rows
+
+
+def _budget_row(name: str, limit: float, value: float, conditions: Conditions | None) -> dict[str, Any]:
+    described = None if conditions is None else str(conditions)
+    return {"name": name, "limit": limit, "value": value, "met": value <= limit, "conditions": described}
+
+
+def verdict(models: list[dict[str, Any]], metric: str, num_test_rows: int) -> str:
+    """One sentence: did the search pay for itself against the hand-designed baseline?
+
+    Differences below two standard errors of a difference on the test set are called ties.
+    """
+    by_role = {model["role"]: model for model in models}
+    if "baseline" not in by_role:
+        return "No baseline was distilled, so nothing is known about what the search was worth."
+    ours, theirs = by_role["winner"], by_role["baseline"]
+    ours_metric, theirs_metric = ours["metrics"]["test"][metric], theirs["metrics"]["test"][metric]
+    difference = ours_metric - theirs_metric
+    spread = 2 * (ours_metric * (1 - ours_metric) * 2 / max(1, num_test_rows)) ** 0.5
+    ratio = theirs["files"]["fp32"]["p50_ms"] / ours["files"]["fp32"]["p50_ms"]
+    speed = f"{ratio:.2f} times as fast" if ratio >= 1 else f"{1 / ratio:.2f} times slower"
+    compared = (
+        f"{ours['architecture']} has {ours_metric:.3f} test {metric} against {theirs_metric:.3f} of the hand-designed "
+        f"{theirs['architecture']}, and is {speed} in fp32"
+    )
+    if abs(difference) <= spread:
+        paid = "bought speed" if ratio > 1.05 else "did not pay for itself"
+        return f"The search {paid}: {compared}; the {metric} gap is within the noise of {num_test_rows} test rows."
+    return f"The search {'paid for itself' if difference > 0 else 'did not pay for itself'}: {compared}."
+
+
+def budgets_met(data: Mapping[str, Any]) -> bool:
+    """Whether the shipped winner keeps every budget."""
+    return all(budget["met"] for budget in data["budgets"])
+

@@ -1,0 +1,157 @@
+"""The stages before any training of a child: data, latency with the budgets' feasibility, teacher."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import BertForSequenceClassification
+
+from bertcompress.data.tokenized import TokenizedSplit, tokenize
+from bertcompress.distill import teacher_targets
+from bertcompress.errors import BudgetError, DataError
+from bertcompress.latency.store import LatencyStore
+from bertcompress.latency.table import best_clock, build_latency_table
+from bertcompress.pipeline.run import SPLITS, Run
+from bertcompress.pipeline.timing import export_architecture, measure_whole
+from bertcompress.search import Budgets, check_feasible
+from bertcompress.search.budget import Cost
+from bertcompress.space import Architecture, Child, Operator, SearchSpace
+from bertcompress.teacher import fine_tune, has_head, load_config, load_teacher
+from bertcompress.training import Checks, FitSettings, TrainingLog, num_epoch_steps, seeded, validation_metrics
+
+MIN_TRAIN_ROWS = 16
+
+
+def prepare_data(run: Run) -> None:
+    """Check, split and tokenise the texts; what was dropped is in report.json."""
+    prepared, task = run.prepared, run.prepared.task
+    has_head(load_config(run.teacher_location), task.label_names)
+    rows = {name: len(prepared.splits[name]) for name in SPLITS}
+    if rows["train"] < MIN_TRAIN_ROWS:
+        raise DataError(f"data: {rows['train']} training rows are left; at least {MIN_TRAIN_ROWS} are needed")
+    for name in SPLITS:
+        split = tokenize(prepared.splits[name], run.tokenizer, task, run.recipe.data.max_length)
+        split.save(run.path("data", f"{name}.safetensors"))
+    run.folder.write_json("data/report.json", {"rows": rows, **prepared.report})
+    described = {
+        "text_columns": list(task.text_columns),
+        "label_column": task.label_column,
+        "label_names": list(task.label_names),
+    }
+    run.folder.write_json("data/task.json", described)
+
+
+def uniform_bert_operators(run: Run) -> tuple[Operator, Operator]:
+    """The attention and the feed-forward that the hand-designed baseline repeats: the space's own middle sizes.
+
+    A space without one of them gets a third of the teacher's heads, or an inner width of the hidden size.
+    """
+    by_kind: dict[str, list[Operator]] = {"mha": [], "ffn": []}
+    for operator in sorted({operator for position in run.space.choices for operator in position}):
+        by_kind.setdefault(operator.kind, []).append(operator)
+    dimensions = run.space.dimensions
+    heads = max(1, dimensions.hidden_size // dimensions.head_size // 3)
+    attention = by_kind["mha"] or [Operator("mha", heads)]
+    feed_forward = by_kind["ffn"] or [Operator("ffn", dimensions.hidden_size)]
+    return attention[len(attention) // 2], feed_forward[len(feed_forward) // 2]
+
+
+def settle_latency(run: Run) -> None:
+    """Measure the teacher, fit the operator costs, turn a speedup into milliseconds, prove that a child fits.
+
+    Raises:
+        BudgetError: no child fits; names the smallest reachable values. Nothing has been trained by then.
+    """
+    wanted = run.recipe.budget
+    teacher_ms = measure_whole([run.teacher_architecture], run.conditions)[run.teacher_architecture.name]
+    extra = [operator for operator in uniform_bert_operators(run) if operator not in run.space.choices[0]]
+    table = build_latency_table(
+        SearchSpace(run.space.dimensions, tuple((*position, *extra) for position in run.space.choices)),
+        run.conditions,
+        export_architecture,
+        rng=random.Random(run.recipe.seed),
+        store=LatencyStore(),
+        num_chains=run.recipe.latency.num_chains,
+        num_heldout=run.recipe.latency.num_heldout,
+        clock=best_clock(run.conditions),
+        on_progress=lambda done, total: run.say(f"latency: {done} of {total} chains exported"),
+    )
+    latency_ms = wanted.latency_ms if wanted.speedup is None else teacher_ms / wanted.speedup
+
+    def cost_of(child: Child) -> Cost:
+        architecture = Architecture(run.space.dimensions, child)
+        return Cost(architecture.num_parameters, table.predict_ms(architecture))
+
+    budgets = Budgets(wanted.num_parameters, latency_ms)
+    try:
+        feasible = check_feasible(run.space, cost_of, budgets, random.Random(run.recipe.seed))
+    except BudgetError as error:
+        if wanted.speedup is None:
+            raise
+        raise BudgetError(f"{error}\n  (speedup {wanted.speedup:g} of the teacher's {teacher_ms:.3g} ms)") from error
+    run.folder.write_json("latency/table.json", table.to_dict())
+    settled = {
+        "num_parameters": wanted.num_parameters,
+        "latency_ms": latency_ms,
+        "speedup": wanted.speedup,
+        "teacher_ms": teacher_ms,
+        "conditions": str(run.conditions),
+        "feasible_child": [operator.name for operator in feasible],
+    }
+    run.folder.write_json("latency/budgets.json", settled)
+
+
+def metrics_of(run: Run, model: Any) -> dict[str, dict[str, float]]:
+    """Metrics of a model on the validation split (which chose it) and the test split (which is reported)."""
+    return {
+        name: validation_metrics(model, run.splits[name], run.task.evaluate) for name in ("validation", "test")
+    }
+
+
+def checks(run: Run, *, every: int, patience: int) -> Checks:
+    """Validation checks of a whole model by the task's metric."""
+
+    def evaluate(model: Any) -> Mapping[str, float]:
+        return validation_metrics(model, run.splits["validation"], run.task.evaluate)
+
+    return Checks(evaluate, every, run.task.metric_name, patience)
+
+
+def train_teacher(run: Run) -> None:
+    """Fine-tune the teacher where it has no head, report its metrics, keep its answers on the training split."""
+    split = run.splits["train"]
+    headed = has_head(load_config(run.teacher_location), run.task.label_names)
+    with seeded(run.recipe.seed) as rng:
+        teacher = load_teacher(run.teacher_location, run.task.label_names)
+        if not headed:
+            _fine_tune(run, teacher, split, rng)
+    run.folder.write_json("teacher/metrics.json", metrics_of(run, teacher))
+    teacher.save_pretrained(run.path("teacher", "model"))
+    run.tokenizer.save_pretrained(run.path("teacher", "model"))
+    teacher_targets(teacher, split).save(run.path("teacher", "targets.safetensors"))
+
+
+def _fine_tune(
+    run: Run, teacher: BertForSequenceClassification, split: TokenizedSplit, rng: random.Random
+) -> None:
+    chosen = run.recipe.teacher
+    per_epoch = num_epoch_steps(split, chosen.batch_size)
+    settings = FitSettings(
+        per_epoch * chosen.epochs,
+        chosen.batch_size,
+        chosen.learning_rate,
+        chosen.warmup_fraction,
+        chosen.weight_decay,
+    )
+    with TrainingLog(run.path("teacher"), "teacher", run.console) as log:
+        fine_tune(
+            teacher,
+            split,
+            settings,
+            rng=rng,
+            log=log,
+            checks=checks(run, every=max(1, per_epoch // 2), patience=chosen.epochs * 2),
+            train_embeddings=chosen.train_embeddings,
+        )

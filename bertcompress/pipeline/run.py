@@ -1,0 +1,159 @@
+"""One run: its recipe, its folder, and what earlier stages left there, loaded when a later stage asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
+
+from bertcompress.data.prepare import PreparedData, prepare
+from bertcompress.data.source import load_source
+from bertcompress.data.task import TextClassification
+from bertcompress.data.tokenized import TokenizedSplit
+from bertcompress.distill import TeacherTargets
+from bertcompress.latency.table import LatencyTable
+from bertcompress.measure import Conditions
+from bertcompress.model.convert_bert import bert_architecture
+from bertcompress.recipe import Recipe
+from bertcompress.run_folder import RunFolder, read_json
+from bertcompress.search import Budgets
+from bertcompress.search.budget import Cost
+from bertcompress.space import Architecture, Child, Dimensions, SearchSpace
+from bertcompress.supernet.network import SuperBert
+from bertcompress.teacher import load_config, load_teacher, load_tokenizer, resolve_teacher
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass
+class Run:
+    """A recipe in its folder. Properties read what the stages made; they fail where a stage has not run."""
+
+    recipe: Recipe
+    folder: RunFolder
+    console: Console | None
+
+    def path(self, stage: str, *parts: str) -> Path:
+        """A path inside a stage's folder."""
+        return self.folder.stage(stage).joinpath(*parts)
+
+    def say(self, message: str) -> None:
+        """A line of progress, where somebody listens."""
+        if self.console is not None:
+            self.console.print(message)
+
+    @cached_property
+    def prepared(self) -> PreparedData:
+        """The checked splits as text, read from the source."""
+        data, task = self.recipe.data, self.recipe.task
+        splits = load_source(data.source, data.files, data.where)
+        return prepare(
+            splits,
+            text_columns=task.text_columns,
+            label_column=task.label_column,
+            label_names=task.label_names,
+            validation_fraction=data.validation_fraction,
+            test_fraction=data.test_fraction,
+            max_train_rows=data.max_train_rows,
+            max_validation_rows=data.max_validation_rows,
+            max_test_rows=data.max_test_rows,
+            seed=self.recipe.seed,
+        )
+
+    @cached_property
+    def task(self) -> TextClassification:
+        """Columns, label names and metrics, as the data stage settled them."""
+        values = read_json(self.path("data", "task.json"))
+        return TextClassification(
+            tuple(values["text_columns"]), values["label_column"], tuple(values["label_names"])
+        )
+
+    @cached_property
+    def splits(self) -> dict[str, TokenizedSplit]:
+        """The tokenised splits."""
+        return {name: TokenizedSplit.load(self.path("data", f"{name}.safetensors")) for name in SPLITS}
+
+    @cached_property
+    def teacher_location(self) -> str:
+        """Where the recipe's teacher lies before fine-tuning."""
+        return resolve_teacher(self.recipe.teacher.source)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The teacher's tokenizer, which every child shares."""
+        return load_tokenizer(self.teacher_location)
+
+    @cached_property
+    def teacher_architecture(self) -> Architecture:
+        """The teacher as a chain, its head for this task included."""
+        config = load_config(self.teacher_location)
+        config.num_labels = self.task.num_labels
+        return bert_architecture(config)
+
+    @cached_property
+    def teacher(self) -> BertForSequenceClassification:
+        """The fine-tuned teacher."""
+        return load_teacher(str(self.path("teacher", "model")), self.task.label_names)
+
+    @cached_property
+    def targets(self) -> TeacherTargets:
+        """The teacher's answers on the training split."""
+        return TeacherTargets.load(self.path("teacher", "targets.safetensors"))
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The recipe's search space at the teacher's width."""
+        chosen, teacher = self.recipe.space, self.teacher_architecture.dimensions
+        hidden_size = chosen.hidden_size or teacher.hidden_size
+        dimensions = Dimensions(
+            vocab_size=teacher.vocab_size,
+            hidden_size=hidden_size,
+            embedding_size=chosen.embedding_size or hidden_size,
+            head_size=teacher.head_size,
+            num_labels=self.task.num_labels,
+            pooling=chosen.pooling,
+            max_position_embeddings=teacher.max_position_embeddings,
+            type_vocab_size=teacher.type_vocab_size,
+        )
+        return SearchSpace.uniform(dimensions, chosen.num_positions, chosen.operators)
+
+    @cached_property
+    def conditions(self) -> Conditions:
+        """What the latency budget holds for."""
+        chosen = self.recipe.latency
+        return Conditions(
+            batch_size=chosen.batch_size,
+            sequence_length=chosen.sequence_length,
+            num_threads=chosen.num_threads,
+            precision=chosen.precision,
+            provider=chosen.provider,
+        )
+
+    @cached_property
+    def latency(self) -> dict[str, Any]:
+        """What the latency stage settled: the teacher's latency and the limits in force."""
+        values: dict[str, Any] = read_json(self.path("latency", "budgets.json"))
+        return values
+
+    @cached_property
+    def latency_table(self) -> LatencyTable:
+        """Costs of the operators on this machine."""
+        return LatencyTable.from_dict(read_json(self.path("latency", "table.json")))
+
+    @cached_property
+    def budgets(self) -> Budgets:
+        """The limits in force, a speedup already turned into milliseconds."""
+        return Budgets(self.latency["num_parameters"], self.latency["latency_ms"])
+
+    def cost_of(self, child: Child) -> Cost:
+        """Exact parameters and predicted latency of a placed or canonical child."""
+        architecture = Architecture(self.space.dimensions, child)
+        return Cost(architecture.num_parameters, self.latency_table.predict_ms(architecture))
+
+    def new_supernet(self) -> SuperBert:
+        """A supernet of the space, its weights drawn from torch's generator."""
+        return SuperBert(self.space)

@@ -1,0 +1,44 @@
+"""Latency of architectures for the flow: exported with random weights, timed, and remembered on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bertcompress.export.convert import export_onnx
+from bertcompress.export.optimize import optimize
+from bertcompress.export.quantize import quantize_int8
+from bertcompress.latency.store import LatencyStore
+from bertcompress.latency.table import best_clock, measure_architectures_ms
+from bertcompress.measure import Conditions, machine_key
+from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
+from bertcompress.space import Architecture
+
+
+def export_architecture(architecture: Architecture, path: Path, conditions: Conditions) -> None:
+    """Write an architecture, its weights random, as the file that would be served at the conditions' precision."""
+    model = CompactBertForSequenceClassification(CompactBertConfig.from_architecture(architecture))
+    with tempfile.TemporaryDirectory(prefix="bertcompress-export-") as folder:
+        converted = export_onnx(model, Path(folder) / "converted.onnx")
+        if conditions.precision == "int8":
+            optimized = optimize(converted, Path(folder) / "optimized.onnx")
+            quantize_int8(optimized, path)
+        else:
+            optimize(converted, path)
+
+
+def measure_whole(architectures: Sequence[Architecture], conditions: Conditions) -> dict[str, float]:
+    """Median milliseconds of whole networks by name; what this machine measured before is read, not measured again."""
+    store, machine = LatencyStore(), machine_key(conditions.provider)
+
+    def measure(architecture: Architecture) -> float:
+        clock = best_clock(conditions)
+        return measure_architectures_ms([architecture], conditions, export_architecture, clock=clock, seconds_each=1.0)[0]
+
+    return {
+        architecture.name: store.latency_ms(
+            architecture, conditions, machine, lambda architecture=architecture: measure(architecture)
+        )
+        for architecture in architectures
+    }
