@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from bertcompress.errors import BudgetError, RunFolderError
+from bertcompress.run_folder import write_atomically
 from bertcompress.search.budget import Budgets, Cost, CostOf
 from bertcompress.search.pareto import pareto_front
 from bertcompress.space import Child, SearchSpace, canonical
@@ -98,17 +98,9 @@ class _Record:
             value = float(score(child))
             self.scores[name] = math.inf if math.isnan(value) else value
             if self.path is not None:
-                self._write(self.path)
+                content = json.dumps({"scores": self.scores}, indent=1)
+                write_atomically(self.path, content.encode())
         return self.scores[name]
-
-    def _write(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{path.name}.unfinished")
-        with unfinished.open("w", encoding="utf-8") as file:
-            json.dump({"scores": self.scores}, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
 
 
 @dataclass
