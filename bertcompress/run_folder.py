@@ -1,4 +1,7 @@
-"""A run's folder: one folder a stage, a manifest of what each was made from, and writes that are whole or absent."""
+"""A run's folder: one folder a stage, a manifest of what each was made from, and a lock.
+
+A stage whose inputs have the hash in the manifest is finished. Every write appears whole or not at all
+(temporary name, fsync, rename), so that a run can be killed at any moment."""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,131 +19,181 @@ from typing import Any
 
 from bertcompress.errors import RunFolderError
 
-MANIFEST_NAME = "manifest.json"
-LOCK_NAME = ".lock"
+MANIFEST = "manifest.json"
+LOCK = ".lock"
+HASH_CHUNK = 1 << 20  # bytes
 
 
 def hash_inputs(inputs: Mapping[str, Any]) -> str:
-    """SHA-256 of the inputs as canonical JSON: the same for equal values in any order of keys."""
-    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    """sha256 of the inputs as canonical JSON; the order of keys does not matter.
+
+    Raises:
+        TypeError: a value is not JSON.
+    """
+    canonical = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file's content."""
+    """sha256 of a file's bytes."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that, killed at any moment, the old or the new content is there; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+        while chunk := file.read(HASH_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file.
+    """What `RunFolder.write_json` wrote.
 
     Raises:
-        RunFolderError: it is missing or no JSON.
+        RunFolderError: the file is missing or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunFolderError(f"{path}: missing; run the stage {path.parent.name} again") from None
-    except ValueError as error:
-        raise RunFolderError(f"{path}: not JSON ({error}); delete {path.parent} and run again") from error
+    except FileNotFoundError as error:
+        raise RunFolderError(
+            f"{path}: missing; the stage that writes it has not run in this folder"
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise RunFolderError(
+            f"{path}: not readable as JSON ({error}); delete its folder and run again"
+        ) from error
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; folders that are missing are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes it the owner's alone; give the file what any new file here has.
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
 
 
 class RunFolder:
-    """The folder of one run. Nothing is made on disk before the first write."""
+    """The folder at `path`; paths that are written are relative to it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def exists(self) -> bool:
-        """Whether a run has been here.
-
-        Raises:
-            RunFolderError: the path holds something that is not a run.
-        """
-        if (self.path / MANIFEST_NAME).is_file():
-            return True
-        if self.path.is_file() or (self.path.is_dir() and any(p.name != LOCK_NAME for p in self.path.iterdir())):
-            raise RunFolderError(f"{self.path}: exists and is no run folder; give another with --run-dir")
-        return False
+        """Whether a stage was ever finished here."""
+        return (self.path / MANIFEST).is_file()
 
     def stage(self, name: str) -> Path:
-        """The folder of a stage, which may not exist yet."""
-        return self.path / name
-
-    def write_json(self, name: str, value: Any) -> Path:
-        """Write a value as JSON at a path relative to the folder."""
-        return self.write_text(name, json.dumps(value, indent=1) + "\n")
-
-    def write_text(self, name: str, text: str) -> Path:
-        """Write text at a path relative to the folder."""
-        write_atomically(self.path / name, text.encode())
+        """A stage's folder, which exists from `begin` on."""
         return self.path / name
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for one process; makes it, with an empty manifest, when it is new.
+        """Hold the folder against a second run; the lock ends with the process, however it ends.
 
         Raises:
-            RunFolderError: another process runs here, or the folder cannot be made.
+            RunFolderError: another run holds it, or the folder holds something else than a run.
         """
-        is_new = not self.exists()
+        self._check_is_ours()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / LOCK_NAME).open("w")
+            file = (self.path / LOCK).open("a")
         except OSError as error:
-            raise RunFolderError(f"{self.path}: cannot be written: {error.strerror}") from error
+            raise RunFolderError(
+                f"{self.path}: cannot be written: {error.strerror}; choose another --run-dir"
+            ) from error
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunFolderError(f"{self.path}: another run is at work here; wait for it to end") from None
-            if is_new:
-                self.write_json(MANIFEST_NAME, {"stages": {}})
+            except BlockingIOError as error:
+                raise RunFolderError(
+                    f"{self.path}: another run is using it; wait for it, or choose another --run-dir"
+                ) from error
             yield
 
-    def is_finished(self, stage: str, inputs: Mapping[str, Any]) -> bool:
-        """Whether the stage was finished from exactly these inputs."""
-        entry = self._manifest()["stages"].get(stage)
-        return entry is not None and entry["inputs_hash"] == hash_inputs(inputs) and self.stage(stage).is_dir()
+    def _check_is_ours(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFolderError(f"{self.path}: is a file; choose another --run-dir")
+        ours = (self.path / MANIFEST).exists() or (self.path / LOCK).exists()
+        if self.path.is_dir() and not ours and any(self.path.iterdir()):
+            raise RunFolderError(
+                f"{self.path}: holds files, but no {MANIFEST} of a run; choose an empty or new --run-dir"
+            )
 
-    def begin(self, stage: str) -> Path:
-        """An empty folder for a stage that starts over; what an earlier attempt left is removed."""
-        manifest = self._manifest()
-        if manifest["stages"].pop(stage, None) is not None:
-            self.write_json(MANIFEST_NAME, manifest)
+    def write_bytes(self, name: str, content: bytes) -> Path:
+        """Write a file whole or not at all, its folders made on the way."""
+        path = self.path / name
+        write_atomically(path, content)
+        return path
+
+    def write_text(self, name: str, content: str) -> Path:
+        """Write UTF-8 text whole or not at all."""
+        return self.write_bytes(name, content.encode())
+
+    def write_json(self, name: str, content: Any) -> Path:
+        """Write JSON whole or not at all."""
+        return self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def is_finished(self, stage: str, inputs: Mapping[str, Any]) -> bool:
+        """Whether the stage was finished from these very inputs."""
+        entry = self._stages().get(stage)
+        return (
+            entry is not None and entry["inputs_hash"] == hash_inputs(inputs) and self.stage(stage).is_dir()
+        )
+
+    def begin(self, stage: str, *, keep: Sequence[str] = ()) -> Path:
+        """Make the stage's folder and empty it, but for the names in `keep`; it is unfinished from now on."""
+        stages = self._stages()
+        # First of all: a run killed from here on must not find the stage finished.
+        if stages.pop(stage, None) is not None:
+            self.write_json(MANIFEST, {"stages": stages})
         folder = self.stage(stage)
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in folder.iterdir():
+            if entry.name not in keep:
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         return folder
 
     def mark_finished(self, stage: str, inputs: Mapping[str, Any], seconds: float) -> None:
-        """Note that the stage is whole, made from these inputs in so many seconds."""
-        manifest = self._manifest()
-        manifest["stages"][stage] = {
+        """Record in the manifest that the stage is made, from what and in what time."""
+        entry = {
             "inputs_hash": hash_inputs(inputs),
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(seconds, 3),
         }
-        self.write_json(MANIFEST_NAME, manifest)
+        self.write_json(MANIFEST, {"stages": self._stages() | {stage: entry}})
 
     def stage_seconds(self) -> list[dict[str, Any]]:
-        """Name and seconds of every finished stage, in the order in which they were finished."""
-        stages = self._manifest()["stages"]
-        return [{"name": name, "seconds": entry["seconds"]} for name, entry in stages.items()]
+        """`name` and `seconds` of every finished stage, in the order they were finished."""
+        entries = sorted(self._stages().items(), key=lambda item: item[1]["finished_at"])
+        return [{"name": name, "seconds": entry["seconds"]} for name, entry in entries]
 
-    def _manifest(self) -> dict[str, Any]:
-        manifest: dict[str, Any] = read_json(self.path / MANIFEST_NAME)
-        return manifest
+    def _stages(self) -> dict[str, Any]:
+        if not self.exists():
+            return {}
+        manifest = read_json(self.path / MANIFEST)
+        stages = manifest.get("stages") if isinstance(manifest, dict) else None
+        if not isinstance(stages, dict):
+            raise RunFolderError(f"{self.path / MANIFEST}: not a run's manifest; choose another --run-dir")
+        return stages
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last: the name lives in the folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

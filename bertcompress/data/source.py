@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files as package_files
 from pathlib import Path
 
-from datasets import Dataset, DatasetDict, disable_progress_bars, enable_progress_bars, load_dataset
+from datasets import (
+    Dataset,
+    DatasetDict,
+    concatenate_datasets,
+    disable_progress_bars,
+    enable_progress_bars,
+    load_dataset,
+)
 from datasets.exceptions import DatasetsError
 from datasets.utils import are_progress_bars_disabled
 
@@ -61,24 +68,40 @@ def _load_hub(source: str, files: Files | None) -> dict[str, Dataset]:
             f"{_reason(error)}; check the spelling, or download the data and give its path"
         ) from error
     wanted = files or {split: split for split in SPLITS if split in loaded}
+    named = {split: [theirs] if isinstance(theirs, str) else list(theirs) for split, theirs in wanted.items()}
     problems = [
-        f"data.files.{split}: {theirs!r} is no split of it; it has {', '.join(loaded)}"
-        for split, theirs in wanted.items()
-        if not isinstance(theirs, str) or theirs not in loaded
+        f"data.files.{split}: {name!r} is no split of it; it has {', '.join(loaded)}"
+        for split, names in named.items()
+        for name in names
+        if name not in loaded
     ]
-    if "train" not in wanted:
+    if "train" not in named:
         problems.append(f"data.files.train: not given; name one of its splits {', '.join(loaded)}")
     if problems:
         raise DataError.from_problems(source, problems)
-    return {split: loaded[str(theirs)] for split, theirs in wanted.items()}
+    return {split: concatenate_datasets([loaded[name] for name in names]) for split, names in named.items()}
 
 
 def _load_files(source: str, files: Files | None) -> dict[str, Dataset]:
+    return {split: _read(paths) for split, paths in _split_paths(source, files).items()}
+
+
+def local_files(source: str, files: Files | None = None) -> list[Path]:
+    """The files on this machine that `load_source` reads; none for a Hub id.
+
+    Raises:
+        DataError: the source cannot be found, or `files` names what is not there.
+    """
+    if _is_hub_id(source):
+        return []
+    return [path for paths in _split_paths(source, files).values() for path in paths]
+
+
+def _split_paths(source: str, files: Files | None) -> dict[str, list[Path]]:
     root = _package_root(source) if source.startswith(PACKAGE_PREFIX) else Path(source).expanduser()
     if not root.exists():
         raise DataError(f"data.source: {source}: no such file or folder; give the path of your data")
-    paths = _mapped_files(source, root, files) if files else _found_files(source, root)
-    return {split: _read(split_paths) for split, split_paths in paths.items()}
+    return _mapped_files(source, root, files) if files else _found_files(source, root)
 
 
 def _package_root(source: str) -> Path:

