@@ -1,7 +1,7 @@
 """Distillation: what the teacher knows about the training split, kept once, and the losses that pass it on.
 
-Logits: Hinton et al. 2015 (arXiv 1503.02531). Hidden states: the teacher's layers, averaged over the tokens of
-a text and normalised, in the manner of Patient-KD (Sun et al. 2019, arXiv 1908.09355); neither needs equal
+Logits: Hinton et al. 2015 (arXiv 1503.02531). Hidden states: the teacher's layers, averaged over the tokens
+of a text and normalised, in the manner of Patient-KD (Sun et al. 2019, arXiv 1908.09355); neither needs equal
 head counts or equal depths, and both are read from memory, so the teacher runs once, not every step."""
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,6 +21,7 @@ from transformers import PreTrainedModel
 from bertcompress.data.batches import epoch_batches
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.training import Batch, Checks, FitResult, FitSettings, TrainingLog, fit, model_inputs
+
 
 def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Distillation loss on logits (B, C): a scalar averaged over B (Hinton et al. 2015).
@@ -43,14 +45,17 @@ def pool_tokens(hidden_state: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 def hidden_state_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared distance of unit vectors (B, D), averaged over B: a scalar in [0, 4] (Sun et al. 2019, equation 7)."""
+    """Squared distance of unit vectors (B, D), mean over B: a scalar in [0, 4] (Sun et al. 2019, eq. 7)."""
     difference = functional.normalize(student, dim=-1) - functional.normalize(teacher, dim=-1)
     return difference.square().sum(dim=-1).mean()
 
 
 @dataclass(frozen=True)
 class TeacherTargets:
-    """The teacher's answers on a split of N rows: logits (N, C), pooled hidden states (N, L + 1, D) in half precision."""
+    """The teacher's answers on a split of N rows.
+
+    Logits are (N, C), hidden states, pooled over tokens and in half precision, (N, L + 1, D).
+    """
 
     logits: Tensor
     hidden_states: Tensor
@@ -67,7 +72,9 @@ class TeacherTargets:
 
 
 @torch.inference_mode()
-def teacher_targets(teacher: PreTrainedModel, split: TokenizedSplit, *, batch_size: int = 64) -> TeacherTargets:
+def teacher_targets(
+    teacher: PreTrainedModel, split: TokenizedSplit, *, batch_size: int = 64
+) -> TeacherTargets:
     """Run the teacher once over `split`; rows come in the split's own order."""
     teacher.eval()
     order: list[int] = []
@@ -86,7 +93,7 @@ def teacher_targets(teacher: PreTrainedModel, split: TokenizedSplit, *, batch_si
 
 @dataclass(frozen=True)
 class DistillWeights:
-    """Shares of the losses: `logits` of the teacher's logits against 1 - `logits` of the labels, `hidden` added."""
+    """Shares of the losses: `logits` for the teacher's logits, the rest for labels, `hidden` added."""
 
     logits: float
     temperature: float
@@ -96,14 +103,16 @@ class DistillWeights:
 class DistillLoss:
     """Loss of a student's batch against labels and teacher: callable on logits (B, C) and hidden states.
 
-    Hidden states of the student, one a position after the embeddings, are matched with the teacher's layers at
-    equal relative depth. They are left out where the widths differ.
+    Hidden states of the student, one a position after the embeddings, are matched with the teacher's layers
+    at equal relative depth. They are left out where the widths differ.
     """
 
     def __init__(self, targets: TeacherTargets, weights: DistillWeights) -> None:
         self._targets, self._weights = targets, weights
 
-    def __call__(self, logits: Tensor, batch: Mapping[str, Tensor], hidden_states: tuple[Tensor, ...] = ()) -> Tensor:
+    def __call__(
+        self, logits: Tensor, batch: Mapping[str, Tensor], hidden_states: tuple[Tensor, ...] = ()
+    ) -> Tensor:
         rows = batch["index"].cpu()
         weights = self._weights
         hard = functional.cross_entropy(logits, batch["labels"])
@@ -124,13 +133,13 @@ class DistillLoss:
         return torch.stack(losses).mean() if losses else attention_mask.new_zeros((), dtype=torch.float32)
 
 
-def embedding_groups(model: nn.Module, embedding_factor: float) -> list[dict[str, object]]:
+def embedding_groups(model: nn.Module, embedding_factor: float) -> list[dict[str, Any]]:
     """Optimizer groups: embeddings at `embedding_factor` of the learning rate, frozen when it is zero."""
     embeddings = [p for name, p in model.named_parameters() if "embeddings." in name]
     others = [p for name, p in model.named_parameters() if "embeddings." not in name]
     for parameter in embeddings:
         parameter.requires_grad_(embedding_factor > 0)
-    groups: list[dict[str, object]] = [{"params": others, "factor": 1.0}]
+    groups: list[dict[str, Any]] = [{"params": others, "factor": 1.0}]
     if embedding_factor > 0:
         groups.append({"params": embeddings, "factor": embedding_factor})
     return groups

