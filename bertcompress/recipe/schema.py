@@ -79,7 +79,9 @@ class Section(BaseModel):
 class Task(Section):
     """What is learnt."""
 
-    kind: Literal["text-classification"] = Field(default="text-classification", description="the kind of task")
+    kind: Literal["text-classification"] = Field(
+        default="text-classification", description="the kind of task"
+    )
     text_columns: Annotated[tuple[str, ...], BeforeValidator(_as_list), AfterValidator(_different)] = Field(
         default=("text",), min_length=1, max_length=2, description="the text's column, or two for pairs"
     )
@@ -93,18 +95,22 @@ class Data(Section):
     """Where the rows come from, and how they are split."""
 
     source: str = Field(
-       default= min_length=1,
+        min_length=1,
         description="a file or folder (from the working folder), package:NAME[/path], or a Hub id",
     )
     files: dict[Annotated[str, AfterValidator(_split_word)], Names] | None = Field(
         default=None, description="files of a folder, or splits of a Hub id, for train, validation and test"
     )
     where: dict[str, str] = Field(default={}, description="column: value; only the rows that match are used")
-    validation_fraction: SplitFraction = Field(default=0.1, description="share of train, when there is no validation")
+    validation_fraction: SplitFraction = Field(
+        default=0.1, description="share of train, when there is no validation"
+    )
     test_fraction: SplitFraction = Field(default=0.1, description="share of train, when there is no test")
     max_length: Length = Field(default=128, description="tokens; longer texts are cut")
     max_train_rows: Count | None = Field(default=None, description="a seeded sample of train; null: all")
-    max_validation_rows: Count | None = Field(default=None, description="a seeded sample of validation; null: all")
+    max_validation_rows: Count | None = Field(
+        default=None, description="a seeded sample of validation; null: all"
+    )
     max_test_rows: Count | None = Field(default=None, description="a seeded sample of test; null: all")
 
     @model_validator(mode="after")
@@ -137,7 +143,9 @@ class Space(Section):
         description="mhaH, ffnW, convK, identity, the same choice at every position; or teacher-sized",
     )
     hidden_size: Count | None = Field(default=None, description="width of the chain; null: the teacher's")
-    embedding_size: Count | None = Field(default=None, description="width of factorized embeddings; null: hidden_size")
+    embedding_size: Count | None = Field(
+        default=None, description="width of factorized embeddings; null: hidden_size"
+    )
     pooling: Pooling = Field(default="mean", description="how tokens become one vector")
 
 
@@ -146,7 +154,9 @@ class Alignment(Section):
 
     weight: Weight = Field(default=1.0, description="lambda at its full height")
     start_fraction: Share = Field(default=0.2, description="share of steps before lambda starts to rise")
-    end_fraction: Share = Field(default=0.4, description="share of steps by which lambda is at its full height")
+    end_fraction: Share = Field(
+        default=0.4, description="share of steps by which lambda is at its full height"
+    )
     check_every: Count = Field(default=100, description="steps between anchor replacements")
     check_batches: Count = Field(default=4, description="validation batches of such a check")
 
@@ -165,7 +175,9 @@ class Supernet(Section):
     strategy: Literal["spos", "magic-t", "magic-a", "magic-at"] = Field(
         default="magic-at", description="which child a step trains, and whether it is aligned with an anchor"
     )
-    warm_start: Literal["teacher", "none"] = Field(default="teacher", description="where the weights start from")
+    warm_start: Literal["teacher", "none"] = Field(
+        default="teacher", description="where the weights start from"
+    )
     steps: Count = Field(default=1500, description="optimizer steps")
     batch_size: Count = Field(default=32, description="rows a step")
     learning_rate: Rate = Field(default=5e-4, description="the peak, after the warm-up")
@@ -182,7 +194,9 @@ class Budget(Section):
     """What the exported winner must fit; at least one."""
 
     num_parameters: Count | None = Field(default=None, description="at most so many, embeddings included")
-    latency_ms: Positive | None = Field(default=None, description="p50 at most, at the conditions under latency")
+    latency_ms: Positive | None = Field(
+        default=None, description="p50 at most, at the conditions under latency"
+    )
     speedup: Positive | None = Field(
         default=None, description="in place of latency_ms: times faster than the teacher"
     )
@@ -205,7 +219,9 @@ class Latency(Section):
     precision: Precision = Field(default="fp32", description="the exported file that is timed")
     provider: Literal["cpu", "cuda"] = Field(default="cpu", description="ONNX Runtime's execution provider")
     num_chains: Annotated[int, Field(ge=4)] = Field(default=16, description="chains to fit the cost table on")
-    num_heldout: Annotated[int, Field(ge=2)] = Field(default=4, description="chains to tell the table's error by")
+    num_heldout: Annotated[int, Field(ge=2)] = Field(
+        default=4, description="chains to tell the table's error by"
+    )
 
 
 class Search(Section):
@@ -213,8 +229,12 @@ class Search(Section):
 
     searcher: Literal["evolution", "random"] = Field(default="evolution", description="who proposes children")
     num_evaluations: Count = Field(default=120, description="children scored")
-    population_size: Annotated[int, Field(ge=2)] = Field(default=24, description="children that evolution keeps")
-    num_finalists: Count = Field(default=3, description="children exported and measured whole before one wins")
+    population_size: Annotated[int, Field(ge=2)] = Field(
+        default=24, description="children that evolution keeps"
+    )
+    num_finalists: Count = Field(
+        default=3, description="children exported and measured whole before one wins"
+    )
     max_validation_rows: Count = Field(default=512, description="validation rows that score a child")
 
     @model_validator(mode="after")
@@ -230,8 +250,12 @@ class Student(Section):
     epochs: Count = Field(default=4, description="passes over train, at most")
     batch_size: Count = Field(default=32, description="rows a step")
     learning_rate: Rate = Field(default=1e-3, description="the peak, after the warm-up")
-    embedding_learning_rate_factor: Share = Field(default=0.3, description="the embeddings' rate over the others'")
-    patience: Count = Field(default=2, description="epochs without a better validation metric before it stops")
+    embedding_learning_rate_factor: Share = Field(
+        default=0.3, description="the embeddings' rate over the others'"
+    )
+    patience: Count = Field(
+        default=2, description="epochs without a better validation metric before it stops"
+    )
     distill_weight: Share = Field(default=0.7, description="share of the teacher's logits in the loss")
     temperature: Positive = Field(default=2.0, description="softens the logits in distillation")
     hidden_weight: Weight = Field(default=0.1, description="weight of the loss on hidden states")
@@ -260,11 +284,13 @@ class Recipe(Section):
     """A run, whole: what `load_recipe` gives back."""
 
     name: str = Field(
-       default= pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="names the run folder: letters, digits, dots, hyphens and underscores",
     )
     description: str = Field(default="", description="one line for `bertcompress recipes` and the report")
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(default=0, description="the same seed gives the same winner")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        default=0, description="the same seed gives the same winner"
+    )
     task: Task = Field(default_factory=Task)
     data: Data = Field(description="a section with at least data.source")
     teacher: Teacher = Field(default_factory=Teacher)
