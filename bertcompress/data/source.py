@@ -189,16 +189,18 @@ def _read(paths: Sequence[Path]) -> Dataset:
     options = dict(CSV_OPTIONS) if BUILDERS[suffix] == "csv" else {}
     if suffix == ".tsv":
         options["sep"] = "\t"
+    no_rows = f"{named}: holds no rows; it needs a text and a label for each row"
+    paths_read = [str(path) for path in paths]
     try:
-        rows = load_dataset(
-            BUILDERS[suffix], data_files=[str(path) for path in paths], split="train", **options
-        )
+        rows: Dataset = load_dataset(BUILDERS[suffix], data_files=paths_read, split="train", **options)
     except (DatasetsError, OSError, ValueError) as error:
-        raise DataError(
-            f"{named}: not readable as {suffix[1:]}: {_reason(error)}; repair or convert it"
-        ) from error
-    if not isinstance(rows, Dataset) or len(rows) == 0:
-        raise DataError(f"{named}: holds no rows; it needs a text and a label for each row")
+        reason = _reason(error)
+        # How the loader says that a file has a header alone.
+        if "corresponds to no data" in reason:
+            raise DataError(no_rows) from error
+        raise DataError(f"{named}: not readable as {suffix[1:]}: {reason}; repair or convert it") from error
+    if len(rows) == 0:
+        raise DataError(no_rows)
     return rows
 
 

@@ -164,7 +164,8 @@ class Alignment(Section):
     def _ramp_rises(self) -> Self:
         if self.start_fraction > self.end_fraction:
             raise ValueError(
-                f"start_fraction {self.start_fraction} is after end_fraction {self.end_fraction}; start earlier"
+                f"start_fraction {self.start_fraction} is after end_fraction {self.end_fraction}; "
+                "start earlier"
             )
         return self
 

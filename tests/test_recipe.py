@@ -1,0 +1,181 @@
+"""Recipes: what ships loads, what is wrong is told at once by key path, and a round trip changes nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bertcompress.errors import RecipeError
+from bertcompress.recipe import Recipe, list_recipes, load_recipe, teacher_sized_operators
+from bertcompress.space import Operator
+
+GOOD = """\
+name: tiny
+task: {text_columns: [text], label_column: label}
+data: {source: reviews.csv}
+space: {operators: [mha3, ffn384, conv3, identity]}
+budget: {num_parameters: 15000000}
+"""
+
+# What is wrong -> (text to replace in GOOD, its replacement, words of the message).
+BAD = {
+    "unknown key": (
+        "num_parameters:",
+        "num_paramters:",
+        ["budget.num_paramters", "did you mean num_parameters"],
+    ),
+    "unknown section": ("budget:", "budgets:", ["budgets: unknown key", "budget: missing"]),
+    "no budget": ("{num_parameters: 15000000}", "{}", ["budget: empty", "speedup"]),
+    "two latency budgets": ("num_parameters: 15000000", "latency_ms: 3, speedup: 4", ["budget:", "keep one"]),
+    "below its bound": ("15000000", "-1", ["budget.num_parameters: found -1", "greater than"]),
+    "word for a number": ("15000000", "many", ["budget.num_parameters: found 'many'", "integer"]),
+    "unknown operator": ("conv3", "lstm3", ['space.operators[2]: "lstm3"', "mhaH"]),
+    "even kernel": ("conv3", "conv4", ["space.operators[2]", "conv3 or conv5"]),
+    "one operator": ("mha3, ffn384, conv3, identity", "mha3", ["space.operators", "two or more"]),
+    "operator twice": ("ffn384", "mha3", ["space.operators: mha3 is there twice"]),
+    "three text columns": ("[text]", "[a, b, c]", ["task.text_columns", "at most 2"]),
+    "no source": ("{source: reviews.csv}", "{max_length: 64}", ["data.source: missing", "Hub id"]),
+    "unknown split": ("source: reviews.csv", "source: x, files: {trian: a}", ["data.files.trian", "train"]),
+    "no train file": ("source: reviews.csv", "source: x, files: {test: a}", ["data: files names no train"]),
+    "name is a path": ("tiny", "../tiny", ["name: found '../tiny'"]),
+    "yes is not text": ("label_column: label", "label_names: [yes, no]", ["task.label_names[0]", "quote it"]),
+    "key twice": ("name: tiny", "name: tiny\nname: other", ["name: line 2 repeats the key of line 1"]),
+    "not YAML": ("name: tiny", "name: [tiny", ["recipe.yaml", "not valid YAML"]),
+    "not a mapping": (GOOD, "- tiny\n", ["found list"]),
+    "empty file": (GOOD, "", ["found nothing"]),
+    "section is a number": ("budget:", "teacher: 3\nbudget:", ["teacher: found 3", "teacher.KEY"]),
+    "wrong choice": ("budget:", "supernet: {strategy: magicat}\nbudget:", ["did you mean magic-at", "spos"]),
+    "ramp falls": (
+        "budget:",
+        "supernet: {alignment: {start_fraction: 0.6}}\nbudget:",
+        ["supernet.alignment:", "start earlier"],
+    ),
+    "more finalists than children": (
+        "budget:",
+        "search: {num_evaluations: 2, num_finalists: 5}\nbudget:",
+        ["search:", "num_finalists 5"],
+    ),
+    "timed precision not exported": (
+        "budget:",
+        "export: {precisions: [int8]}\nbudget:",
+        ["latency.precision fp32", "export.precisions"],
+    ),
+    "teacher-sized with others": ("mha3, ffn384", "teacher-sized, mha3", ["teacher-sized stands alone"]),
+}
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_recipe_gives_one_clear_message(recipe_file: Path, case: str) -> None:
+    old, new, words = BAD[case]
+    assert old in GOOD
+    recipe_file.write_text(GOOD.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_file)
+    message = str(caught.value)
+    assert "recipe.yaml" in message
+    assert all(word in message for word in words), message
+
+
+def test_all_problems_come_at_once(recipe_file: Path) -> None:
+    bad = GOOD.replace("conv3", "lstm3").replace("15000000", "-1").replace("label_column", "lable_column")
+    recipe_file.write_text(bad, encoding="utf-8")
+    with pytest.raises(RecipeError, match="has 3 problems") as caught:
+        load_recipe(recipe_file)
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_the_recipes_that_ship_load_and_say_what_they_are() -> None:
+    described = list_recipes()
+    assert set(described) == {"reviews-mini", "imdb-small", "sst2-small", "from-scratch-mini"}
+    assert all(described.values())
+    for name in described:
+        assert load_recipe(name).name == name
+
+
+def test_written_out_and_read_back_is_equal(recipe_file: Path, tmp_path: Path) -> None:
+    for recipe in [load_recipe(recipe_file), *map(load_recipe, list_recipes())]:
+        written = tmp_path / "written.yaml"
+        written.write_text(recipe.to_yaml(), encoding="utf-8")
+        assert load_recipe(written) == recipe
+
+
+def test_every_section_and_key_is_described() -> None:
+    schema = Recipe.model_json_schema()
+    for section in [schema, *schema["$defs"].values()]:
+        assert section["description"]
+        for key, value in section["properties"].items():
+            assert "$ref" in value or value["description"], key
+
+
+def test_overrides_are_yaml_and_make_their_section(recipe_file: Path) -> None:
+    recipe = load_recipe(
+        recipe_file,
+        ["budget.latency_ms=3", "teacher.learning_rate=1e-4", "space.operators=teacher-sized", "seed=7"],
+    )
+    assert recipe.budget.latency_ms == 3.0
+    assert recipe.teacher.learning_rate == 1e-4
+    assert recipe.space.operators == ("teacher-sized",)
+    assert recipe.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("budget.latency_ms", "KEY.PATH=VALUE"),
+        (".=3", "KEY.PATH=VALUE"),
+        ("name.inner=3", "set it whole"),
+        ("seed=[1", "not a YAML value"),
+        ("budget.latncy_ms=3", "did you mean latency_ms"),
+    ],
+)
+def test_a_bad_override_is_refused(recipe_file: Path, override: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        load_recipe(recipe_file, [override])
+
+
+def test_a_section_with_every_key_commented_out_means_the_defaults(recipe_file: Path) -> None:
+    recipe_file.write_text(GOOD + "search:\n  # searcher: random\n", encoding="utf-8")
+    assert load_recipe(recipe_file).search == load_recipe(recipe_file, ["search.searcher=evolution"]).search
+
+
+def test_a_misspelt_name_gets_the_nearest_recipe() -> None:
+    with pytest.raises(RecipeError, match=r"did you mean reviews-mini\?"):
+        load_recipe("review-mini")
+
+
+def test_a_file_that_is_not_text_is_refused(recipe_file: Path) -> None:
+    recipe_file.write_bytes(b"\xff\xfe\x00name")
+    with pytest.raises(RecipeError, match="UTF-8"):
+        load_recipe(recipe_file)
+
+
+def test_teacher_sized_operators_are_buildable_and_divide() -> None:
+    names = teacher_sized_operators(12, 1536)
+    assert names == ("mha12", "mha6", "mha3", "ffn1536", "ffn768", "ffn384", "conv3", "conv5", "identity")
+    assert all(Operator.parse(name).name == name for name in teacher_sized_operators(5, 10))
+
+
+def test_the_defaults_of_a_minimal_recipe_are_plain_yaml(recipe_file: Path) -> None:
+    content = yaml.safe_load(load_recipe(recipe_file).to_yaml())
+    assert content["supernet"]["alignment"]["check_every"] == 100
+    assert content["export"]["precisions"] == ["fp32", "int8"]
+
+
+def test_loading_a_recipe_imports_no_torch() -> None:
+    program = (
+        "import sys\nfrom bertcompress.recipe import load_recipe\nload_recipe('reviews-mini')\n"
+        "print([name for name in ('torch', 'transformers', 'datasets') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,145 @@
+"""Run folders: finished means made from the same inputs, a write is whole or absent, one run at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bertcompress.errors import RunFolderError
+from bertcompress.run_folder import RunFolder, hash_file, hash_inputs, read_json, write_atomically
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=5))
+def test_the_hash_does_not_depend_on_the_order_of_keys(inputs: dict[str, object]) -> None:
+    assert hash_inputs(inputs) == hash_inputs(dict(reversed(inputs.items())))
+
+
+def test_the_hash_tells_values_and_types_apart() -> None:
+    assert len({hash_inputs({"a": value}) for value in (1, 2, "1", None, [1], True)}) == 6
+
+
+def test_nothing_is_made_before_a_write(folder: RunFolder) -> None:
+    assert not folder.exists()
+    assert not folder.is_finished("search", {"seed": 0})
+    assert folder.stage_seconds() == []
+    assert not folder.stage("search").exists()
+    assert not folder.path.exists()
+
+
+def test_a_stage_is_finished_for_the_same_inputs_only(folder: RunFolder) -> None:
+    folder.begin("search")
+    folder.mark_finished("search", {"seed": 0, "steps": 3}, 1.5)
+    again = RunFolder(folder.path)
+    assert again.exists()
+    assert again.is_finished("search", {"steps": 3, "seed": 0})
+    assert not again.is_finished("search", {"seed": 1, "steps": 3})
+    assert not again.is_finished("student", {"seed": 0, "steps": 3})
+    assert again.stage_seconds() == [{"name": "search", "seconds": 1.5}]
+
+
+def test_a_stage_begun_again_and_killed_is_not_finished(folder: RunFolder) -> None:
+    folder.begin("search")
+    folder.mark_finished("search", {"seed": 0}, 1.0)
+    folder.begin("search")
+    assert not RunFolder(folder.path).is_finished("search", {"seed": 0})
+
+
+def test_a_stage_whose_folder_was_deleted_is_not_finished(folder: RunFolder) -> None:
+    folder.begin("search").rmdir()
+    folder.mark_finished("search", {}, 1.0)
+    assert not folder.is_finished("search", {})
+
+
+def test_begin_empties_the_stage_but_for_what_is_kept(folder: RunFolder) -> None:
+    folder.write_text("search/scores.json", "{}")
+    folder.write_text("search/model/weights", "w")
+    folder.write_text("teacher/weights", "w")
+    assert sorted(path.name for path in folder.begin("search", keep=["scores.json"]).iterdir()) == [
+        "scores.json"
+    ]
+    assert (folder.path / "teacher/weights").is_file()
+
+
+def test_what_is_written_is_read_back(folder: RunFolder) -> None:
+    content = {"name": "Größe", "values": [1, 2.5, None]}
+    path = folder.write_json("search/result.json", content)
+    assert read_json(path) == content
+    assert folder.write_bytes("b", b"\x00").read_bytes() == b"\x00"
+    assert hash_file(path) == hash_file(folder.write_json("copy.json", content))
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "scores.json"
+    write_atomically(path, b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [None, "{half", "[]"])
+def test_unreadable_json_says_what_to_do(folder: RunFolder, content: str | None) -> None:
+    if content is None:
+        with pytest.raises(RunFolderError, match="has not run"):
+            read_json(folder.path / "missing.json")
+        return
+    folder.write_text("manifest.json", content)
+    with pytest.raises(RunFolderError, match=r"manifest\.json"):
+        folder.is_finished("search", {})
+
+
+def test_a_second_run_is_refused_until_the_first_ends(folder: RunFolder) -> None:
+    with folder.lock(), pytest.raises(RunFolderError, match="another run"), RunFolder(folder.path).lock():
+        pass
+    with RunFolder(folder.path).lock():
+        assert folder.path.is_dir()
+
+
+def test_the_lock_ends_with_a_killed_process(folder: RunFolder) -> None:
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom bertcompress.run_folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).lock():\n    os._exit(9)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(folder.path)], check=False)
+    assert done.returncode == 9
+    with folder.lock():
+        pass
+
+
+def test_a_folder_of_other_files_is_left_alone(folder: RunFolder) -> None:
+    folder.path.mkdir()
+    (folder.path / "thesis.tex").write_text("precious", encoding="utf-8")
+    with pytest.raises(RunFolderError, match="holds files"), folder.lock():
+        pass
+    assert [path.name for path in folder.path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    for path, words in [(tmp_path / "file", "is a file"), (tmp_path / "file" / "run", "cannot be written")]:
+        with pytest.raises(RunFolderError, match=words), RunFolder(path).lock():
+            pass
