@@ -64,6 +64,7 @@ def export_onnx(model: nn.Module, path: Path | str, *, opset: int = OPSET) -> Pa
             )
         except torch.onnx.OnnxExporterError as error:
             raise ExportError(f"{type(model).__name__}: torch cannot export it to ONNX: {error}") from error
+        assert program is not None
         path.parent.mkdir(parents=True, exist_ok=True)
         program.save(path, external_data=num_bytes > MAX_SINGLE_FILE_BYTES)
     return path

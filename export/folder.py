@@ -1,0 +1,181 @@
+"""The self-contained folder of a finished model: weights, labels, tokenizer, ONNX files and their record."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
+
+from bertcompress.errors import ExportError
+from bertcompress.export.audit import audit
+from bertcompress.export.convert import OPSET, export_onnx
+from bertcompress.export.optimize import FusionChoice, Timer, choose_layer_norm_fusion, optimize
+from bertcompress.export.quantize import quantize_int8
+from bertcompress.export.runtime import FILE_OF
+from bertcompress.export.verify import verify
+from bertcompress.measure import machine_key
+from bertcompress.model.compact import CompactBertForSequenceClassification
+from bertcompress.model.convert_bert import as_stock_bert, compact_from_bert
+
+# A file's value of the task's metric, where higher is better.
+Metric = Callable[[Path], float]
+RECORDED_PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "onnxscript")
+
+
+def export_folder(
+    model: CompactBertForSequenceClassification | BertForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    label_names: Sequence[str],
+    out_dir: Path | str,
+    *,
+    precisions: Sequence[str] = ("fp32", "int8"),
+    max_length: int | None = None,
+    batches: Iterable[Mapping[str, Tensor]] = (),
+    timer: Timer | None = None,
+    metric: Metric | None = None,
+    max_metric_drop: float = 0.01,
+) -> dict[str, Any]:
+    """Write everything that serving needs and give back the record, which is also in export.json.
+
+    `batches` are real rows for the verification. `timer` decides the fusion and whether int8 is recommended;
+    `metric` is asked of every file. Weights are written as stock BERT where BERT has such a network. The
+    model's configuration takes the label names.
+
+    Raises:
+        ExportError: an unknown precision, a slow tokenizer, or a graph without its fusions.
+        VerificationError: the fp32 file disagrees with PyTorch.
+    """
+    _check(model, tokenizer, label_names, precisions)
+    compact = compact_from_bert(model) if isinstance(model, BertForSequenceClassification) else model
+    out_dir = Path(out_dir)
+    longest = compact.config.max_position_embeddings
+    max_length = min(max_length or longest, longest)
+    _write_weights(compact, label_names, out_dir)
+    _write_tokenizer(tokenizer, max_length, out_dir)
+    fusion, files = _write_graphs(compact, precisions, out_dir, timer)
+    rows = list(batches)
+    for precision, entry in files.items():
+        path = out_dir / entry["file"]
+        entry["size_mib"] = _size_mib(path)
+        entry["audit"] = audit(path, compact.architecture, precision=precision)
+        entry.update(verify(path, compact, precision=precision, batches=rows).to_dict())
+    _recommend(files, out_dir, timer=timer, metric=metric, max_metric_drop=max_metric_drop)
+    record = {
+        "architecture": compact.architecture.to_dict(),
+        "label_names": list(label_names),
+        "max_length": max_length,
+        "opset": OPSET,
+        "fusion": fusion.to_dict(),
+        "machine": machine_key(),
+        "versions": {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES},
+        "precisions": files,
+    }
+    (out_dir / "export.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return record
+
+
+def _check(
+    model: CompactBertForSequenceClassification | BertForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    label_names: Sequence[str],
+    precisions: Sequence[str],
+) -> None:
+    problems = [
+        f"precisions: {name!r} is unknown; use {', '.join(FILE_OF)}"
+        for name in precisions
+        if name not in FILE_OF
+    ]
+    if not precisions:
+        problems.append(f"precisions: none; use one or more of {', '.join(FILE_OF)}")
+    if len(label_names) != model.config.num_labels:
+        problems.append(
+            f"label_names: {len(label_names)} names; the model has {model.config.num_labels} labels"
+        )
+    if not tokenizer.is_fast:
+        problems.append("tokenizer: has no tokenizer.json, which serving reads; load it with use_fast=True")
+    if len(tokenizer) > model.config.vocab_size:
+        problems.append(f"tokenizer: {len(tokenizer)} tokens; the model embeds {model.config.vocab_size}")
+    if problems:
+        raise ExportError.from_problems("export", problems)
+
+
+def _write_weights(
+    compact: CompactBertForSequenceClassification, label_names: Sequence[str], out_dir: Path
+) -> None:
+    stored = as_stock_bert(compact) or compact
+    stored.config.id2label = dict(enumerate(label_names))
+    stored.config.label2id = {name: index for index, name in enumerate(label_names)}
+    stored.save_pretrained(out_dir)
+
+
+def _write_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int, out_dir: Path) -> None:
+    kept = tokenizer.model_max_length
+    tokenizer.model_max_length = max_length
+    try:
+        tokenizer.save_pretrained(out_dir)
+    finally:
+        tokenizer.model_max_length = kept
+
+
+def _write_graphs(
+    compact: CompactBertForSequenceClassification,
+    precisions: Sequence[str],
+    out_dir: Path,
+    timer: Timer | None,
+) -> tuple[FusionChoice, dict[str, dict[str, Any]]]:
+    """Write the ONNX file of every precision: the choice of fusion and one entry a precision."""
+    files: dict[str, dict[str, Any]] = {
+        name: {"file": FILE_OF[name]} for name in FILE_OF if name in precisions
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        converted = export_onnx(compact, Path(folder) / "converted.onnx")
+        fusion = FusionChoice(False) if timer is None else choose_layer_norm_fusion(converted, timer)
+        fp32 = (out_dir if "fp32" in files else Path(folder)) / FILE_OF["fp32"]
+        optimize(converted, fp32, fuse_skip_layer_norm=fusion.fuse_skip_layer_norm)
+        if "int8" in files:
+            files["int8"]["quantization"] = quantize_int8(fp32, out_dir / FILE_OF["int8"]).to_dict()
+    return fusion, files
+
+
+def _recommend(
+    files: dict[str, dict[str, Any]],
+    out_dir: Path,
+    *,
+    timer: Timer | None,
+    metric: Metric | None,
+    max_metric_drop: float,
+) -> None:
+    """Add latency, metric, `recommended` and `reason` to every entry; fp32 is what int8 is held against."""
+    paths = {name: out_dir / entry["file"] for name, entry in files.items()}
+    latencies_ms = {} if timer is None else timer(paths)
+    for name, entry in files.items():
+        entry["p50_ms"] = latencies_ms.get(name)
+        entry["metric"] = None if metric is None else metric(paths[name])
+    for name, entry in files.items():
+        reasons = (
+            [] if name == "fp32" or "fp32" not in files else _drawbacks(entry, files["fp32"], max_metric_drop)
+        )
+        entry["recommended"] = not reasons
+        entry["reason"] = "; ".join(reasons) or None
+
+
+def _drawbacks(entry: Mapping[str, Any], fp32: Mapping[str, Any], max_metric_drop: float) -> list[str]:
+    """Why a precision should not be served here: not faster than fp32, or worse by more than is allowed."""
+    reasons = []
+    if entry["p50_ms"] is not None and entry["p50_ms"] >= fp32["p50_ms"]:
+        reasons.append(f"not faster than fp32 here ({entry['p50_ms']:.2f} against {fp32['p50_ms']:.2f} ms)")
+    if entry["metric"] is not None and fp32["metric"] - entry["metric"] > max_metric_drop:
+        drop = fp32["metric"] - entry["metric"]
+        reasons.append(f"the metric is {drop:.4f} below fp32's; allowed is {max_metric_drop:.4f}")
+    return reasons
+
+
+def _size_mib(path: Path) -> float:
+    data = path.with_name(f"{path.name}.data")
+    return (path.stat().st_size + (data.stat().st_size if data.exists() else 0)) / 2**20

@@ -1,0 +1,84 @@
+"""int8: dense layers and embeddings of an optimised graph, activations scaled as they come (dynamically).
+
+Weights are signed and per output channel; convolutions, softmax and the classifier stay in fp32."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from bertcompress.export.optimize import MAX_SINGLE_FILE_BYTES
+
+OPERATORS = ("MatMul", "Gather")
+# x86 instructions that add products of 8 bits without saturating in between.
+_VNNI_FLAGS = frozenset({"avx512_vnni", "avx_vnni"})
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How a file was quantized; with `reduce_range` weights keep 7 bits."""
+
+    reduce_range: bool
+    per_channel: bool = True
+    weight_type: str = "QInt8"
+    operators: tuple[str, ...] = OPERATORS
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return {**asdict(self), "operators": list(self.operators)}
+
+
+def needs_reduced_range(cpuinfo: Path | str = "/proc/cpuinfo") -> bool:
+    """Whether this machine would saturate on 8-bit weights: x86 without VNNI, or x86 that does not tell.
+
+    AVX2 adds two products of unsigned by signed 8 bits in 16 bits, which 7-bit weights cannot overflow.
+    """
+    if platform.machine().lower() not in {"x86_64", "amd64", "i686", "x86"}:
+        return False
+    try:
+        text = Path(cpuinfo).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+    flags = {flag for line in text.splitlines() if line.startswith("flags") for flag in line.split()}
+    return not flags & _VNNI_FLAGS
+
+
+def quantize_int8(
+    path_in: Path | str, path_out: Path | str, *, reduce_range: bool | None = None
+) -> Quantization:
+    """Write the int8 form of a graph that `optimize` wrote; `reduce_range` None asks the processor.
+
+    Dynamic scales are taken over the whole batch: a row's logits depend a little on the rows beside it.
+    """
+    chosen = Quantization(needs_reduced_range() if reduce_range is None else reduce_range)
+    path_in = Path(path_in)
+    graph = onnx.load(path_in, load_external_data=False).graph
+    kept = [node.name for node in graph.node if node.op_type == "Gemm"]
+    # The quantizer first rewrites a Gemm into a MatMul of this name.
+    kept += [f"{name}_MatMul" for name in kept]
+    logger = logging.getLogger()
+    level = logger.level
+    # It logs advice to the root logger that has been followed already (pre-processing is `optimize`).
+    logger.setLevel(logging.ERROR)
+    try:
+        quantize_dynamic(
+            path_in,
+            path_out,
+            op_types_to_quantize=list(OPERATORS),
+            per_channel=chosen.per_channel,
+            reduce_range=chosen.reduce_range,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=kept,
+            use_external_data_format=path_in.stat().st_size > MAX_SINGLE_FILE_BYTES,
+            # Contrib operators have no shape inference: their outputs are float, which nobody could tell.
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+    finally:
+        logger.setLevel(level)
+    return chosen

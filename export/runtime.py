@@ -1,0 +1,172 @@
+"""Serving an exported folder with numpy, tokenizers and onnxruntime alone, inputs checked before they run.
+
+ONNX Runtime itself wraps a negative id round, fails without a clue on a sequence that is too long, and
+computes something for a row without tokens; here each is a clear error, or a truncation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from bertcompress.errors import DataError, ExportError
+from bertcompress.measure import session
+
+FILE_OF = {"fp32": "model.onnx", "int8": "model_int8.onnx"}
+Text: TypeAlias = str | tuple[str, str]
+
+
+class OnnxClassifier:
+    """A text classifier read from an exported folder; texts beyond `max_length` tokens are truncated.
+
+    Raises:
+        ExportError: the folder lacks the file of this precision, the tokenizer or the configuration.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        precision: str = "fp32",
+        *,
+        num_threads: int = 1,
+        provider: str = "cpu",
+        max_length: int | None = None,
+    ) -> None:
+        folder = Path(folder)
+        _check_folder(folder, precision)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self.label_names = _label_names(folder, config)
+        self.vocab_size = int(config["vocab_size"])
+        self.type_vocab_size = int(config.get("type_vocab_size", 2))
+        longest = int(config["max_position_embeddings"])
+        self.max_length = _max_length(folder, max_length, longest)
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.enable_truncation(self.max_length)
+        pad_id = int(config.get("pad_token_id") or 0)
+        self._tokenizer.enable_padding(
+            pad_id=pad_id, pad_token=self._tokenizer.id_to_token(pad_id) or "[PAD]"
+        )
+        self._session = session(folder / FILE_OF[precision], num_threads, provider)
+
+    def classify(self, texts: Sequence[Text], *, batch_size: int = 32) -> list[dict[str, Any]]:
+        """The best label of every text, or of every pair of texts, and its probability.
+
+        Raises:
+            DataError: rows that are empty, or neither a text nor a pair of texts.
+        """
+        _check_texts(texts)
+        # A batch is padded to its longest row: rows of like length together cost the least.
+        order = sorted(range(len(texts)), key=lambda row: len("".join(texts[row])))
+        results: list[dict[str, Any]] = [{}] * len(texts)
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            encoded = self._tokenizer.encode_batch([texts[row] for row in rows])
+            logits = self.logits(
+                np.array([row.ids for row in encoded]),
+                np.array([row.attention_mask for row in encoded]),
+                np.array([row.type_ids for row in encoded]),
+            )
+            for row, row_logits in zip(rows, logits, strict=True):
+                results[row] = self._best(row_logits)
+        return results
+
+    def logits(
+        self,
+        input_ids: np.ndarray,
+        attention_mask: np.ndarray | None = None,
+        token_type_ids: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Logits (B, C) of token ids (B, T), of any integer type; no mask means no padding.
+
+        Raises:
+            DataError: a shape, an id or a mask that the graph would fail on or silently misread.
+        """
+        arrays = {
+            "input_ids": np.asarray(input_ids),
+            "attention_mask": np.ones_like(input_ids)
+            if attention_mask is None
+            else np.asarray(attention_mask),
+            "token_type_ids": np.zeros_like(input_ids)
+            if token_type_ids is None
+            else np.asarray(token_type_ids),
+        }
+        self._check_arrays(arrays)
+        return self._session.run(None, {name: array.astype(np.int64) for name, array in arrays.items()})[0]
+
+    def _best(self, logits: np.ndarray) -> dict[str, Any]:
+        """The label of the highest logit (C,) and its softmax."""
+        shares = np.exp(logits - logits.max())
+        best = int(shares.argmax())
+        return {"label": self.label_names[best], "score": float(shares[best] / shares.sum())}
+
+    def _check_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        shape = arrays["input_ids"].shape
+        if len(shape) != 2 or 0 in shape or shape[1] > self.max_length:
+            allowed = f"(batch, length) with a length of 1 to {self.max_length}"
+            raise DataError(f"input_ids: shape {shape}; use {allowed}")
+        limits = {"input_ids": self.vocab_size, "attention_mask": 2, "token_type_ids": self.type_vocab_size}
+        problems = []
+        for name, array in arrays.items():
+            if array.shape != shape:
+                problems.append(f"{name}: shape {array.shape}; input_ids has {shape}")
+            elif not (np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
+                problems.append(f"{name}: type {array.dtype}; use integers")
+            elif array.min() < 0 or array.max() >= limits[name]:
+                found = f"{array.min()} to {array.max()}"
+                problems.append(f"{name}: values {found}; use 0 to {limits[name] - 1}")
+        if not problems and not arrays["attention_mask"].any(axis=1).all():
+            rows = np.flatnonzero(~arrays["attention_mask"].any(axis=1)).tolist()
+            problems.append(f"attention_mask: rows {rows} have no token; leave them out")
+        if problems:
+            raise DataError.from_problems("model inputs", problems)
+
+
+def _check_folder(folder: Path, precision: str) -> None:
+    if precision not in FILE_OF:
+        raise ExportError(f"precision: {precision!r} is unknown; use one of {', '.join(FILE_OF)}")
+    needed = (FILE_OF[precision], "tokenizer.json", "config.json")
+    problems = [f"{name}: missing" for name in needed if not (folder / name).is_file()]
+    if problems:
+        raise ExportError.from_problems(str(folder), [*problems, "give a folder that an export wrote"])
+
+
+def _label_names(folder: Path, config: dict[str, Any]) -> list[str]:
+    """Labels in the order of the logits."""
+    id2label = {int(key): name for key, name in config.get("id2label", {}).items()}
+    if sorted(id2label) != list(range(len(id2label))) or not id2label:
+        raise ExportError(
+            f"{folder / 'config.json'}: id2label is {id2label}; it has to name labels 0, 1, ..."
+        )
+    return [id2label[index] for index in range(len(id2label))]
+
+
+def _max_length(folder: Path, wanted: int | None, longest: int) -> int:
+    """The asked-for length, else that of export.json, else the longest the positions allow."""
+    if wanted is None:
+        record = folder / "export.json"
+        stored = (
+            json.loads(record.read_text(encoding="utf-8")).get("max_length") if record.is_file() else None
+        )
+        return min(stored or longest, longest)
+    if not 3 <= wanted <= longest:
+        raise ExportError(f"max_length: {wanted}; this model takes 3 to {longest} tokens")
+    return wanted
+
+
+def _check_texts(texts: Sequence[Text]) -> None:
+    if isinstance(texts, str):
+        raise DataError("classify takes a list of texts, found one text; put it in a list")
+    problems = []
+    for row, text in enumerate(texts):
+        parts: tuple[object, ...] = text if isinstance(text, tuple) and len(text) == 2 else (text,)
+        words = [part for part in parts if isinstance(part, str)]
+        if len(words) < len(parts):
+            problems.append(f"row {row}: {text!r} is neither a text nor a pair of texts")
+        elif not all(word.strip() for word in words):
+            problems.append(f"row {row}: empty text; leave it out")
+    if problems:
+        raise DataError.from_problems("texts", problems)
