@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bertcompress.export.runtime import OnnxClassifier as OnnxClassifier
-    from bertcompress.model import CompactBertForSequenceClassification as CompactBertForSequenceClassification
+    from bertcompress.model import (
+        CompactBertForSequenceClassification as CompactBertForSequenceClassification,
+    )
     from bertcompress.pipeline import run_recipe as run_recipe
     from bertcompress.recipe import list_recipes as list_recipes
     from bertcompress.recipe import load_recipe as load_recipe
@@ -29,7 +31,7 @@ _HOME = {
     "load_recipe": "bertcompress.recipe",
     "run_recipe": "bertcompress.pipeline",
 }
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604 - the names of a literal dict
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,11 +7,11 @@ from typing import Self
 
 
 class BertCompressError(Exception):
-    """Something the user can put right: the message says where, what was found, what is allowed, what to do."""
+    """Something the user can put right: the message says where, what was found, and what to do."""
 
     @classmethod
     def from_problems(cls, subject: str, problems: Sequence[str]) -> Self:
-        """One error that lists every problem of `subject` (a file, a data set, a space), a line each."""
+        """One error that lists every problem of `subject` (a file, a data set), a line each."""
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         return cls("\n".join([f"{subject} has {count}", *(f"  {problem}" for problem in problems)]))
 

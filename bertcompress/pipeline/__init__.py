@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from transformers import logging as transformers_logging
 
 from bertcompress import __version__
+from bertcompress.data.source import local_files
 from bertcompress.pipeline.compression import distill_students, make_supernet, search_children
 from bertcompress.pipeline.delivery import budgets_met, export_models, run_benchmark, write_report
 from bertcompress.pipeline.preparation import prepare_data, settle_latency, train_teacher
 from bertcompress.pipeline.run import Run
 from bertcompress.recipe import Recipe
 from bertcompress.run_folder import RunFolder, hash_file, hash_inputs, read_json
+from bertcompress.teacher import has_head, load_config
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of the flow: the recipe's sections that it reads, and what it does. It reads all stages before it."""
+    """A step of the flow: the recipe's sections that it reads, and what it does with all stages before it."""
 
     name: str
     sections: tuple[str, ...]
@@ -64,6 +67,7 @@ def run_recipe(
     last = STAGE_NAMES.index(until) if until else len(STAGES) - 1
     run = Run(recipe, RunFolder(run_dir), console)
     _ = run.teacher_location  # a missing teacher is said before anything is written
+    _quieten_transformers()
     _check_data_first(run)
     with run.folder.lock():
         run.folder.write_text("recipe.yaml", recipe.to_yaml())
@@ -80,18 +84,22 @@ def run_recipe(
     return RunResult(data, budgets_met(data), run.path("report", "report.html"))
 
 
+def _quieten_transformers() -> None:
+    """One set of progress bars is enough: ours."""
+    transformers_logging.disable_progress_bar()
+
+
 def _check_data_first(run: Run) -> None:
-    """Read and check the texts before a folder is made, unless the run has been there already."""
+    """Read and check teacher and texts before a folder is made, unless the run has been there already."""
     if not run.folder.exists():
-        _ = run.prepared
+        config = load_config(run.teacher_location)
+        has_head(config, run.prepared.task.label_names)
 
 
 def _hash_data_files(run: Run) -> list[str]:
     """Hashes of the recipe's local data files; a Hub id stands for itself."""
     data = run.recipe.data
-    named = [path for value in (data.files or {}).values() for path in ([value] if isinstance(value, str) else value)]
-    candidates = [Path(data.source), *(Path(path) for path in named)]
-    return [hash_file(path) for path in candidates if path.is_file()]
+    return [hash_file(path) for path in local_files(data.source, data.files)]
 
 
 def _run_stage(run: Run, stage: Stage, inputs: dict[str, Any]) -> None:

@@ -70,7 +70,11 @@ def make_supernet(run: Run) -> None:
     dev = sample_rows(run.splits["validation"], chosen.alignment.check_batches * DEV_BATCH_SIZE, seed)
     with seeded(seed) as rng, TrainingLog(run.path("supernet"), "supernet", run.console) as log:
         supernet = _started_supernet(run, run.space, rng)
-        accepts = (lambda child: run.budgets.fits(run.cost_of(child))) if chosen.sample_within_budget else _any_child
+        accepts = (
+            (lambda child: run.budgets.fits(run.cost_of(child)))
+            if chosen.sample_within_budget
+            else _any_child
+        )
         sampler = SAMPLERS[chosen.strategy](run.space.choices, random.Random(seed), accepts=accepts)
         _, anchor = train_supernet(
             supernet,
@@ -132,7 +136,7 @@ def search_children(run: Run) -> None:
         raise BudgetError(
             "search: predicted within the budget, but measured whole above it: "
             + ", ".join(f"{f['architecture']} {f['measured_ms']:.3g} ms" for f in finalists)
-            + f"; the limit is {run.budgets.latency_ms:.3g} ms: raise search.num_finalists or latency.num_chains"
+            + f"; the limit is {run.budgets.latency_ms:.3g} ms: raise search.num_finalists"
         )
     described = {
         "winner": fitting[0]["placed"],
@@ -168,7 +172,9 @@ def _evaluation_row(evaluation: Evaluation, result: SearchResult) -> dict[str, A
 
 def _measure_finalists(run: Run, result: SearchResult) -> list[dict[str, Any]]:
     """The best-scored children, exported and measured whole, best score first."""
-    best = sorted(result.evaluations, key=lambda e: (e.score, e.cost.values, e.child))[: run.recipe.search.num_finalists]
+    best = sorted(result.evaluations, key=lambda e: (e.score, e.cost.values, e.child))[
+        : run.recipe.search.num_finalists
+    ]
     measured = measure_whole([Architecture(run.space.dimensions, e.child) for e in best], run.conditions)
     limit = run.budgets.latency_ms
     return [

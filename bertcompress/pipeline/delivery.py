@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bertcompress.benchmark import benchmark
-from bertcompress.data.task import TextClassification
-from bertcompress.data.tokenized import TokenizedSplit
+import numpy as np
+from torch import Tensor
+
+from bertcompress.benchmark import benchmark, origin
+from bertcompress.data.batches import epoch_batches
 from bertcompress.export.folder import export_folder
-from bertcompress.measure import Conditions, cpu_model, measure_files
+from bertcompress.export.optimize import timer as interleaved_timer
+from bertcompress.export.runtime import FILE_OF
+from bertcompress.export.verify import graph_logits
+from bertcompress.latency.table import best_clock
+from bertcompress.measure import CLOCKS, Conditions, measure_files
 from bertcompress.model import CompactBertForSequenceClassification
 from bertcompress.model.convert_bert import compact_from_bert
 from bertcompress.pipeline.run import Run
@@ -22,8 +26,17 @@ from bertcompress.run_folder import read_json
 from bertcompress.training import read_curve
 
 ROLES = ("teacher", "baseline", "winner")
-PACKAGES = ("bertcompress", "torch", "transformers", "onnx", "onnxruntime", "onnxscript", "accelerate", "datasets")
-FILE_NAMES = {"fp32": "model.onnx", "int8": "model_int8.onnx"}
+PACKAGES = (
+    "bertcompress",
+    "torch",
+    "transformers",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "accelerate",
+    "datasets",
+)
+NUM_VERIFIED_BATCHES = 4
 
 
 def roles(run: Run) -> tuple[str, ...]:
@@ -40,31 +53,40 @@ def deliverable(run: Run, role: str) -> CompactBertForSequenceClassification:
 
 def export_models(run: Run) -> None:
     """Export teacher, baseline and winner in each precision, verified, with the test metric of each file."""
+    batches, labels = _test_batches(run)
+    timer = interleaved_timer(run.conditions, vocab_size=run.teacher_architecture.dimensions.vocab_size)
+
+    def metric(path: Path) -> float:
+        return run.task.evaluate(graph_logits(path, batches), labels)[run.task.metric_name]
+
     for role in roles(run):
         run.say(f"export: {role}")
-        record = export_folder(
+        export_folder(
             deliverable(run, role),
             run.tokenizer,
             run.task.label_names,
             run.path("export", role),
-            precisions=tuple(run.recipe.export.precisions),
-            metrics_of=lambda path: _file_metrics(path, run.splits["test"], run.task),
+            precisions=run.recipe.export.precisions,
+            max_length=run.recipe.data.max_length,
+            batches=batches[:NUM_VERIFIED_BATCHES],
+            timer=timer,
+            metric=metric,
+            max_metric_drop=run.recipe.export.max_metric_drop,
         )
-        run.folder.write_json(f"export/{role}.json", record)
 
 
-def _file_metrics(path: Path, split: TokenizedSplit, task: TextClassification) -> dict[str, float]:
-    """The task's metrics of an exported file on `split`, computed by ONNX Runtime."""
-    from bertcompress.export.verify import file_logits
-
-    return task.evaluate(file_logits(path, split), split.labels)
+def _test_batches(run: Run) -> tuple[list[dict[str, Tensor]], np.ndarray]:
+    """The test split in batches by length, and its labels in the same order."""
+    split = run.splits["test"]
+    indices = epoch_batches(split, 32, None)
+    return [split.batch(rows) for rows in indices], split.labels[[row for rows in indices for row in rows]]
 
 
 def run_benchmark(run: Run) -> None:
     """Time every exported file at the budget's conditions first, then over the recipe's grid."""
     chosen = run.recipe.benchmark
     files = {
-        f"{role}/{precision}": run.path("export", role, FILE_NAMES[precision])
+        f"{role}/{precision}": run.path("export", role, FILE_OF[precision])
         for role in roles(run)
         for precision in run.recipe.export.precisions
     }
@@ -74,6 +96,7 @@ def run_benchmark(run: Run) -> None:
         vocab_size=run.space.dimensions.vocab_size,
         min_seconds=chosen.seconds_per_point,
         max_seconds=2 * chosen.seconds_per_point,
+        clock=CLOCKS[best_clock(run.conditions)],
     )
     grid = benchmark(
         files,
@@ -100,14 +123,13 @@ def report_data(run: Run) -> dict[str, Any]:
     timed = read_json(run.path("benchmark", "benchmark.json"))
     models = [_model_row(run, role, timed["at_budget"]) for role in roles(run)]
     found = read_json(run.path("search", "search.json"))
+    made = origin(run.conditions.provider)
     return {
         "name": run.recipe.name,
         "description": run.recipe.description,
         "seed": run.recipe.seed,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": {"cpu": cpu_model(), "platform": sys.platform},
-        "versions": {name: version(name) for name in PACKAGES},
-        "command": f"bertcompress run {run.recipe.name}",
+        **made,
+        "versions": {**{name: version(name) for name in PACKAGES}, **made["versions"]},
         "recipe": run.recipe.model_dump(mode="json"),
         "task": {
             "metric_name": run.task.metric_name,
@@ -143,26 +165,23 @@ def _curves(run: Run) -> dict[str, list[dict[str, float]]]:
 
 def _model_row(run: Run, role: str, at_budget: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     architecture = deliverable(run, role).architecture
-    metrics_path = run.path("teacher", "metrics.json") if role == "teacher" else run.path("student", role, "metrics.json")
-    record = read_json(run.path("export", f"{role}.json"))
-    allowed, metric = run.recipe.export.max_metric_drop, run.task.metric_name
-    reference = record["files"]["fp32"]["metrics"][metric]
-    files = {}
-    for precision in run.recipe.export.precisions:
-        exported, timing = record["files"][precision], at_budget[f"{role}/{precision}"]
-        reason = None
-        if precision != "fp32" and timing["p50_ms"] >= at_budget[f"{role}/fp32"]["p50_ms"]:
-            reason = "not faster than fp32 on this machine"
-        elif reference - exported["metrics"][metric] > allowed:
-            reason = f"costs more than {allowed:g} of {metric}"
-        files[precision] = {
+    metrics_path = (
+        run.path("teacher", "metrics.json")
+        if role == "teacher"
+        else run.path("student", role, "metrics.json")
+    )
+    record = read_json(run.path("export", role, "export.json"))["precisions"]
+    files = {
+        precision: {
             "size_mib": exported["size_mib"],
-            f"test_{metric}": exported["metrics"][metric],
+            f"test_{run.task.metric_name}": exported["metric"],
             "max_logit_error": exported["max_logit_error"],
-            "p50_ms": timing["p50_ms"],
-            "recommended": reason is None,
-            "reason": reason,
+            "p50_ms": at_budget[f"{role}/{precision}"]["p50_ms"],
+            "recommended": exported["recommended"],
+            "reason": exported["reason"],
         }
+        for precision, exported in record.items()
+    }
     return {
         "role": role,
         "architecture": architecture.name,
@@ -179,8 +198,8 @@ def budget_rows(
 ) -> list[dict[str, Any]]:
     """Each budget with what the shipped file reached.
 
-    A speedup is held against the teacher's latency of the same interleaved measurement, so that a machine that
-    is slower today than when the limit was set does not count against the file.
+    A speedup is held against the teacher's latency of the same interleaved measurement, so that a machine
+    that is slower today than when the limit was set does not count against the file.
     """
     rows = []
     limits, conditions = run.latency, run.conditions
@@ -216,16 +235,17 @@ def verdict(models: list[dict[str, Any]], metric: str, num_test_rows: int) -> st
     ratio = theirs["files"]["fp32"]["p50_ms"] / ours["files"]["fp32"]["p50_ms"]
     speed = f"{ratio:.2f} times as fast" if ratio >= 1 else f"{1 / ratio:.2f} times slower"
     compared = (
-        f"{ours['architecture']} has {ours_metric:.3f} test {metric} against {theirs_metric:.3f} of the hand-designed "
-        f"{theirs['architecture']}, and is {speed} in fp32"
+        f"{ours['architecture']} has {ours_metric:.3f} test {metric} against {theirs_metric:.3f} "
+        f"of the hand-designed {theirs['architecture']}, and is {speed} in fp32"
     )
     if abs(difference) <= spread:
         paid = "bought speed" if ratio > 1.05 else "did not pay for itself"
-        return f"The search {paid}: {compared}; the {metric} gap is within the noise of {num_test_rows} test rows."
-    return f"The search {'paid for itself' if difference > 0 else 'did not pay for itself'}: {compared}."
+        noise = f"the {metric} gap is within the noise of {num_test_rows} test rows"
+        return f"The search {paid}: {compared}; {noise}."
+    paid = "paid for itself" if difference > 0 else "did not pay for itself"
+    return f"The search {paid}: {compared}."
 
 
 def budgets_met(data: Mapping[str, Any]) -> bool:
     """Whether the shipped winner keeps every budget."""
     return all(budget["met"] for budget in data["budgets"])
-

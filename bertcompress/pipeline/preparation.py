@@ -19,7 +19,14 @@ from bertcompress.search import Budgets, check_feasible
 from bertcompress.search.budget import Cost
 from bertcompress.space import Architecture, Child, Operator, SearchSpace
 from bertcompress.teacher import fine_tune, has_head, load_config, load_teacher
-from bertcompress.training import Checks, FitSettings, TrainingLog, num_epoch_steps, seeded, validation_metrics
+from bertcompress.training import (
+    Checks,
+    FitSettings,
+    TrainingLog,
+    num_epoch_steps,
+    seeded,
+    validation_metrics,
+)
 
 MIN_TRAIN_ROWS = 16
 
@@ -27,7 +34,6 @@ MIN_TRAIN_ROWS = 16
 def prepare_data(run: Run) -> None:
     """Check, split and tokenise the texts; what was dropped is in report.json."""
     prepared, task = run.prepared, run.prepared.task
-    has_head(load_config(run.teacher_location), task.label_names)
     rows = {name: len(prepared.splits[name]) for name in SPLITS}
     if rows["train"] < MIN_TRAIN_ROWS:
         raise DataError(f"data: {rows['train']} training rows are left; at least {MIN_TRAIN_ROWS} are needed")
@@ -44,7 +50,7 @@ def prepare_data(run: Run) -> None:
 
 
 def uniform_bert_operators(run: Run) -> tuple[Operator, Operator]:
-    """The attention and the feed-forward that the hand-designed baseline repeats: the space's own middle sizes.
+    """The attention and the feed-forward that the baseline repeats: the space's own middle sizes.
 
     A space without one of them gets a third of the teacher's heads, or an inner width of the hidden size.
     """
@@ -90,7 +96,9 @@ def settle_latency(run: Run) -> None:
     except BudgetError as error:
         if wanted.speedup is None:
             raise
-        raise BudgetError(f"{error}\n  (speedup {wanted.speedup:g} of the teacher's {teacher_ms:.3g} ms)") from error
+        raise BudgetError(
+            f"{error}\n  (speedup {wanted.speedup:g} of the teacher's {teacher_ms:.3g} ms)"
+        ) from error
     run.folder.write_json("latency/table.json", table.to_dict())
     settled = {
         "num_parameters": wanted.num_parameters,
@@ -106,7 +114,8 @@ def settle_latency(run: Run) -> None:
 def metrics_of(run: Run, model: Any) -> dict[str, dict[str, float]]:
     """Metrics of a model on the validation split (which chose it) and the test split (which is reported)."""
     return {
-        name: validation_metrics(model, run.splits[name], run.task.evaluate) for name in ("validation", "test")
+        name: validation_metrics(model, run.splits[name], run.task.evaluate)
+        for name in ("validation", "test")
     }
 
 
@@ -120,7 +129,7 @@ def checks(run: Run, *, every: int, patience: int) -> Checks:
 
 
 def train_teacher(run: Run) -> None:
-    """Fine-tune the teacher where it has no head, report its metrics, keep its answers on the training split."""
+    """Fine-tune the teacher where it has no head, report it, keep its answers on the training split."""
     split = run.splits["train"]
     headed = has_head(load_config(run.teacher_location), run.task.label_names)
     with seeded(run.recipe.seed) as rng:

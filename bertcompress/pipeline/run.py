@@ -1,8 +1,8 @@
-"""One run: its recipe, its folder, and what earlier stages left there, loaded when a later stage asks for it."""
+"""One run: its recipe, its folder, and what earlier stages left there, loaded when asked for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ from bertcompress.data.source import load_source
 from bertcompress.data.task import TextClassification
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.distill import TeacherTargets
+from bertcompress.errors import SpaceError
 from bertcompress.latency.table import LatencyTable
 from bertcompress.measure import Conditions
 from bertcompress.model.convert_bert import bert_architecture
-from bertcompress.recipe import Recipe
+from bertcompress.recipe import TEACHER_SIZED, Recipe, teacher_sized_operators
 from bertcompress.run_folder import RunFolder, read_json
 from bertcompress.search import Budgets
 from bertcompress.search.budget import Cost
-from bertcompress.space import Architecture, Child, Dimensions, SearchSpace
+from bertcompress.space import Architecture, Child, SearchSpace
 from bertcompress.supernet.network import SuperBert
 from bertcompress.teacher import load_config, load_teacher, load_tokenizer, resolve_teacher
 
@@ -108,18 +109,20 @@ class Run:
     def space(self) -> SearchSpace:
         """The recipe's search space at the teacher's width."""
         chosen, teacher = self.recipe.space, self.teacher_architecture.dimensions
-        hidden_size = chosen.hidden_size or teacher.hidden_size
-        dimensions = Dimensions(
-            vocab_size=teacher.vocab_size,
-            hidden_size=hidden_size,
-            embedding_size=chosen.embedding_size or hidden_size,
-            head_size=teacher.head_size,
-            num_labels=self.task.num_labels,
-            pooling=chosen.pooling,
-            max_position_embeddings=teacher.max_position_embeddings,
-            type_vocab_size=teacher.type_vocab_size,
-        )
-        return SearchSpace.uniform(dimensions, chosen.num_positions, chosen.operators)
+        if chosen.hidden_size not in (None, teacher.hidden_size):
+            if self.recipe.supernet.warm_start == "teacher":
+                raise SpaceError(
+                    f"space.hidden_size: {chosen.hidden_size} is not the teacher's {teacher.hidden_size}, "
+                    "from which the supernet starts; leave it out, or set supernet.warm_start to none"
+                )
+            teacher = replace(teacher, hidden_size=chosen.hidden_size)
+        embedding_size = chosen.embedding_size or teacher.hidden_size
+        dimensions = replace(teacher, embedding_size=embedding_size, pooling=chosen.pooling)
+        operators = chosen.operators
+        if operators == (TEACHER_SIZED,):
+            config = load_config(self.teacher_location)
+            operators = teacher_sized_operators(config.num_attention_heads, config.intermediate_size)
+        return SearchSpace.uniform(dimensions, chosen.num_positions, operators)
 
     @cached_property
     def conditions(self) -> Conditions:

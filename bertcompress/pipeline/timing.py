@@ -1,9 +1,9 @@
-"""Latency of architectures for the flow: exported with random weights, timed, and remembered on this machine."""
+"""Latency of architectures: exported with random weights, timed, and remembered on this machine."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bertcompress.export.convert import export_onnx
@@ -17,7 +17,7 @@ from bertcompress.space import Architecture
 
 
 def export_architecture(architecture: Architecture, path: Path, conditions: Conditions) -> None:
-    """Write an architecture, its weights random, as the file that would be served at the conditions' precision."""
+    """Write an architecture, its weights random, as the file that would be served."""
     model = CompactBertForSequenceClassification(CompactBertConfig.from_architecture(architecture))
     with tempfile.TemporaryDirectory(prefix="bertcompress-export-") as folder:
         converted = export_onnx(model, Path(folder) / "converted.onnx")
@@ -29,16 +29,19 @@ def export_architecture(architecture: Architecture, path: Path, conditions: Cond
 
 
 def measure_whole(architectures: Sequence[Architecture], conditions: Conditions) -> dict[str, float]:
-    """Median milliseconds of whole networks by name; what this machine measured before is read, not measured again."""
+    """Median milliseconds of whole networks by name; read where this machine measured them before."""
     store, machine = LatencyStore(), machine_key(conditions.provider)
 
-    def measure(architecture: Architecture) -> float:
-        clock = best_clock(conditions)
-        return measure_architectures_ms([architecture], conditions, export_architecture, clock=clock, seconds_each=1.0)[0]
+    def measure(architecture: Architecture) -> Callable[[], float]:
+        return lambda: measure_architectures_ms(
+            [architecture],
+            conditions,
+            export_architecture,
+            clock=best_clock(conditions),
+            seconds_each=1.0,
+        )[0]
 
     return {
-        architecture.name: store.latency_ms(
-            architecture, conditions, machine, lambda architecture=architecture: measure(architecture)
-        )
+        architecture.name: store.latency_ms(architecture, conditions, machine, measure(architecture))
         for architecture in architectures
     }

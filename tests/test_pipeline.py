@@ -1,0 +1,187 @@
+"""The whole flow on a tiny teacher and a handful of sentences: every stage does its true work."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertForSequenceClassification,
+    BertModel,
+    PreTrainedTokenizerFast,
+)
+
+from bertcompress.errors import BudgetError, DataError, RunFolderError, SpaceError
+from bertcompress.export.runtime import OnnxClassifier
+from bertcompress.pipeline import STAGE_NAMES, RunResult, run_recipe
+from bertcompress.pipeline.delivery import verdict
+from bertcompress.recipe import Recipe, load_recipe
+
+GOOD_WORDS = ("great", "moving", "funny")
+BAD_WORDS = ("dull", "clumsy", "hollow")
+FILLERS = ("film", "story", "scene", "actor", "and", "the", "quite", "rather")
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+
+RECIPE = """
+name: tiny
+data: {{source: {data}, max_length: 16}}
+teacher: {{source: {teacher}, epochs: 3, learning_rate: 1.0e-3}}
+space: {{num_positions: 2, operators: [mha2, ffn16, conv3, identity], embedding_size: 16, pooling: mean_max}}
+supernet: {{steps: 40, alignment: {{check_every: 10, check_batches: 1}}}}
+budget: {{num_parameters: 9000, speedup: 0.2}}
+latency: {{sequence_length: 8, num_chains: 4, num_heldout: 2}}
+search: {{num_evaluations: 6, population_size: 4, num_finalists: 2}}
+student: {{epochs: 2}}
+benchmark: {{batch_sizes: [1], sequence_lengths: [8], num_threads: [1], seconds_per_point: 0.05}}
+"""
+
+
+def save_teacher(bert: BertForSequenceClassification, folder: Path) -> None:
+    """The encoder without a head, and a tokenizer of whole words, as a checkpoint folder."""
+    words = (*SPECIAL, *GOOD_WORDS, *BAD_WORDS, *FILLERS)
+    rust = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    rust.pre_tokenizer = pre_tokenizers.Whitespace()
+    rust.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=rust, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
+    ).save_pretrained(folder)
+    encoder = BertModel(bert.config)
+    encoder.load_state_dict(bert.bert.state_dict())
+    encoder.save_pretrained(folder)
+
+
+def write_sentences(path: Path, num_rows: int = 400) -> None:
+    rng = random.Random(0)
+    rows = set()
+    while len(rows) < num_rows:
+        label = rng.choice(["negative", "positive"])
+        words = rng.choices(FILLERS, k=rng.randint(3, 7))
+        words.insert(rng.randrange(len(words)), rng.choice(GOOD_WORDS if label == "positive" else BAD_WORDS))
+        rows.add((" ".join(words), label))
+    lines = [json.dumps({"text": text, "label": label}) for text, label in sorted(rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def tiny_recipe(
+    tmp_path: Path, tiny_bert: BertForSequenceClassification, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    monkeypatch.setenv("BERTCOMPRESS_CACHE", str(tmp_path / "cache"))
+    save_teacher(tiny_bert, tmp_path / "teacher-files")
+    write_sentences(tmp_path / "sentences.jsonl")
+    path = tmp_path / "tiny.yaml"
+    text = RECIPE.format(data=tmp_path / "sentences.jsonl", teacher=tmp_path / "teacher-files")
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_flow_delivers_and_a_second_run_keeps_everything(tiny_recipe: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(tiny_recipe)
+    result = run_recipe(recipe, tmp_path / "run")
+    assert_delivered(result, tmp_path / "run")
+
+    manifest = (tmp_path / "run/manifest.json").read_bytes()
+    again = run_recipe(recipe, tmp_path / "run")
+    assert (tmp_path / "run/manifest.json").read_bytes() == manifest
+    assert again.report == result.report
+
+    # The measured latencies are remembered, so that a fresh folder comes to the same winner and metrics.
+    fresh = run_recipe(recipe, tmp_path / "fresh")
+    for ours, theirs in zip(fresh.report["models"], result.report["models"], strict=True):
+        assert ours["architecture"] == theirs["architecture"]
+        assert ours["metrics"] == theirs["metrics"]
+
+    changed = load_recipe(tiny_recipe, ["student.epochs=1", "student.baseline=false"])
+    partly = run_recipe(changed, tmp_path / "run")
+    stages = json.loads((tmp_path / "run/manifest.json").read_text())["stages"]
+    before = json.loads(manifest)["stages"]
+    kept = [name for name in STAGE_NAMES if stages[name] == before[name]]
+    assert kept == ["data", "latency", "teacher", "supernet", "search"]
+    assert [model["role"] for model in partly.report["models"]] == ["teacher", "winner"]
+
+
+def assert_delivered(result: RunResult, folder: Path) -> None:
+    teacher, baseline, winner = result.report["models"]
+    assert [teacher["role"], baseline["role"], winner["role"]] == ["teacher", "baseline", "winner"]
+    assert teacher["metrics"]["test"]["accuracy"] > 0.8
+    assert winner["metrics"]["test"]["accuracy"] > 0.7
+    assert {budget["name"] for budget in result.report["budgets"]} == {"num_parameters", "latency_ms"}
+    assert result.budgets_met
+    assert winner["num_parameters"] <= 9000
+    assert all(row["num_parameters"] <= 9000 for row in result.report["search"]["evaluated"])
+    assert result.report_path is not None
+    assert result.report["verdict"] in result.report_path.read_text(encoding="utf-8").replace("&#39;", "'")
+
+    shipped = folder / "export/winner"
+    answers = OnnxClassifier(shipped).classify(["the great film and story", "rather dull scene"])
+    assert [answer["label"] for answer in answers] == ["positive", "negative"]
+    loaded = AutoModelForSequenceClassification.from_pretrained(shipped)
+    assert sum(parameter.numel() for parameter in loaded.parameters()) == winner["num_parameters"]
+    assert loaded.config.id2label == {0: "negative", 1: "positive"}
+
+
+def test_a_run_can_stop_early_and_random_weights_can_start_it(tiny_recipe: Path, tmp_path: Path) -> None:
+    overrides = [
+        "supernet.warm_start=none",
+        "supernet.strategy=spos",
+        "supernet.steps=3",
+        "search.searcher=random",
+    ]
+    recipe = load_recipe(tiny_recipe, [*overrides, "space.hidden_size=24", "latency.precision=int8"])
+    stopped = run_recipe(recipe, tmp_path / "run", "search")
+    assert stopped.report_path is None
+    assert (tmp_path / "run/search/search.json").exists()
+    assert not (tmp_path / "run/student").exists()
+
+
+def test_an_impossible_budget_is_said_before_training(tiny_recipe: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(tiny_recipe, ["budget.num_parameters=10"])
+    with pytest.raises(BudgetError, match="smallest reachable"):
+        run_recipe(recipe, tmp_path / "run")
+    assert not (tmp_path / "run/teacher").exists()
+
+
+def test_another_width_cannot_start_from_the_teacher(tiny_recipe: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(tiny_recipe, ["space.hidden_size=24"])
+    with pytest.raises(SpaceError, match="warm_start"):
+        run_recipe(recipe, tmp_path / "run")
+
+
+@pytest.mark.parametrize("override", ["task.label_column=verdict", "task.label_names=[a, b]"])
+def test_bad_data_leaves_no_folder(tiny_recipe: Path, tmp_path: Path, override: str) -> None:
+    recipe: Recipe = load_recipe(tiny_recipe, [override])
+    with pytest.raises(DataError):
+        run_recipe(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(tiny_recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/thesis.txt").write_text("precious")
+    with pytest.raises(RunFolderError):
+        run_recipe(load_recipe(tiny_recipe), tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("winner_accuracy", "winner_ms", "words"),
+    [
+        (0.9, 1.0, "paid for itself"),
+        (0.8, 1.0, "bought speed"),
+        (0.8, 2.1, "did not pay"),
+        (0.6, 1.0, "did not pay"),
+    ],
+)
+def test_verdict_compares_with_the_baseline(winner_accuracy: float, winner_ms: float, words: str) -> None:
+    def model(role: str, accuracy: float, p50_ms: float) -> dict[str, object]:
+        metrics = {"test": {"accuracy": accuracy}}
+        return {"role": role, "architecture": role, "metrics": metrics, "files": {"fp32": {"p50_ms": p50_ms}}}
+
+    models_of_run = [model("baseline", 0.8, 2.0), model("winner", winner_accuracy, winner_ms)]
+    assert words in verdict(models_of_run, "accuracy", 1000)
