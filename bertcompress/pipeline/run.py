@@ -109,15 +109,18 @@ class Run:
     def space(self) -> SearchSpace:
         """The recipe's search space at the teacher's width."""
         chosen, teacher = self.recipe.space, self.teacher_architecture.dimensions
-        if chosen.hidden_size not in (None, teacher.hidden_size):
-            if self.recipe.supernet.warm_start == "teacher":
-                raise SpaceError(
-                    f"space.hidden_size: {chosen.hidden_size} is not the teacher's {teacher.hidden_size}, "
-                    "from which the supernet starts; leave it out, or set supernet.warm_start to none"
-                )
-            teacher = replace(teacher, hidden_size=chosen.hidden_size)
-        embedding_size = chosen.embedding_size or teacher.hidden_size
-        dimensions = replace(teacher, embedding_size=embedding_size, pooling=chosen.pooling)
+        hidden_size = chosen.hidden_size or teacher.hidden_size
+        if hidden_size != teacher.hidden_size and self.recipe.supernet.warm_start == "teacher":
+            raise SpaceError(
+                f"space.hidden_size: {hidden_size} is not the teacher's {teacher.hidden_size}, from which "
+                "the supernet starts; leave it out, or set supernet.warm_start to none"
+            )
+        dimensions = replace(
+            teacher,
+            hidden_size=hidden_size,
+            embedding_size=chosen.embedding_size or hidden_size,
+            pooling=chosen.pooling,
+        )
         operators = chosen.operators
         if operators == (TEACHER_SIZED,):
             config = load_config(self.teacher_location)
