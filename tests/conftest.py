@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
+
+from bertcompress.data.tokenized import TokenizedSplit
 
 
 @pytest.fixture
@@ -49,3 +52,12 @@ def padded_batch() -> Callable[..., dict[str, torch.Tensor]]:
         }
 
     return make
+
+
+@pytest.fixture
+def random_split() -> TokenizedSplit:
+    """37 rows of 3 to 12 random ids; the label says whether the first id is a small one."""
+    generator = np.random.default_rng(0)
+    offsets = np.cumsum([0, *generator.integers(3, 13, size=37)], dtype=np.int64)
+    ids = generator.integers(1, 97, size=offsets[-1], dtype=np.int32)
+    return TokenizedSplit(ids, np.zeros_like(ids), offsets, (ids[offsets[:-1]] < 48).astype(np.int64))

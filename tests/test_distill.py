@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -26,15 +25,6 @@ from bertcompress.distill import (
     teacher_targets,
 )
 from bertcompress.training import Checks, FitSettings, TrainingLog, model_inputs, seeded
-
-
-@pytest.fixture
-def random_split() -> TokenizedSplit:
-    """37 rows of 3 to 12 random ids; the label says whether the first id is a small one."""
-    generator = np.random.default_rng(0)
-    offsets = np.cumsum([0, *generator.integers(3, 13, size=37)], dtype=np.int64)
-    ids = generator.integers(1, 97, size=offsets[-1], dtype=np.int32)
-    return TokenizedSplit(ids, np.zeros_like(ids), offsets, (ids[offsets[:-1]] < 48).astype(np.int64))
 
 
 def random_tensor(*shape: int, seed: int = 0) -> torch.Tensor:

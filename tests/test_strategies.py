@@ -30,15 +30,6 @@ OPERATORS = ["mha2", "mha4", "ffn32", "conv3", "identity"]
 NUM_STEPS = 12
 
 
-@pytest.fixture
-def random_split() -> TokenizedSplit:
-    """37 rows of 3 to 12 random ids; the label says whether the first id is a small one."""
-    generator = np.random.default_rng(0)
-    offsets = np.cumsum([0, *generator.integers(3, 13, size=37)], dtype=np.int64)
-    ids = generator.integers(1, 97, size=offsets[-1], dtype=np.int32)
-    return TokenizedSplit(ids, np.zeros_like(ids), offsets, (ids[offsets[:-1]] < 48).astype(np.int64))
-
-
 def distance(one: tuple[str, ...], other: tuple[str, ...]) -> int:
     return sum(a != b for a, b in zip(one, other, strict=True))
 

@@ -26,15 +26,6 @@ LABELS = ("negative", "positive")
 
 
 @pytest.fixture
-def random_split() -> TokenizedSplit:
-    """37 rows of 3 to 12 random ids; the label says whether the first id is a small one."""
-    generator = np.random.default_rng(0)
-    offsets = np.cumsum([0, *generator.integers(3, 13, size=37)], dtype=np.int64)
-    ids = generator.integers(1, 97, size=offsets[-1], dtype=np.int32)
-    return TokenizedSplit(ids, np.zeros_like(ids), offsets, (ids[offsets[:-1]] < 48).astype(np.int64))
-
-
-@pytest.fixture
 def generic(tiny_bert: BertForSequenceClassification, tmp_path: Path) -> str:
     """A saved classifier whose labels are LABEL_0 and LABEL_1."""
     tiny_bert.save_pretrained(tmp_path / "generic")

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -32,15 +31,6 @@ from bertcompress.training import (
 )
 
 SETTINGS = FitSettings(num_steps=8, batch_size=8, learning_rate=1e-3)
-
-
-@pytest.fixture
-def random_split() -> TokenizedSplit:
-    """37 rows of 3 to 12 random ids; the label says whether the first id is a small one."""
-    generator = np.random.default_rng(0)
-    offsets = np.cumsum([0, *generator.integers(3, 13, size=37)], dtype=np.int64)
-    ids = generator.integers(1, 97, size=offsets[-1], dtype=np.int32)
-    return TokenizedSplit(ids, np.zeros_like(ids), offsets, (ids[offsets[:-1]] < 48).astype(np.int64))
 
 
 def cross_entropy(model: nn.Module, batch: Batch, step: int) -> Tensor:
