@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -18,8 +19,12 @@ from transformers import (
 from bertcompress.errors import BudgetError, DataError, RunFolderError, SpaceError
 from bertcompress.export.runtime import OnnxClassifier
 from bertcompress.pipeline import STAGE_NAMES, RunResult, run_recipe
+from bertcompress.pipeline.compression import uniform_baseline
 from bertcompress.pipeline.delivery import verdict
 from bertcompress.recipe import Recipe, load_recipe
+from bertcompress.search import Budgets
+from bertcompress.search.budget import Cost
+from bertcompress.space import Architecture, Child, Dimensions, Operator, SearchSpace
 
 GOOD_WORDS = ("great", "moving", "funny")
 BAD_WORDS = ("dull", "clumsy", "hollow")
@@ -173,6 +178,16 @@ def test_a_folder_of_something_else_is_left_alone(tiny_recipe: Path, tmp_path: P
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
 
 
+def verdict_of(winner_accuracy: float, winner_ms: float, baseline_budgets: list[dict[str, object]]) -> str:
+    def model(role: str, accuracy: float, p50_ms: float) -> dict[str, object]:
+        metrics = {"test": {"accuracy": accuracy}}
+        files = {"fp32": {"p50_ms": p50_ms}}
+        return {"role": role, "architecture": role, "metrics": metrics, "files": files, "budgets": []}
+
+    baseline = model("baseline", 0.8, 2.0) | {"budgets": baseline_budgets}
+    return verdict([baseline, model("winner", winner_accuracy, winner_ms)], "accuracy", 1000)
+
+
 @pytest.mark.parametrize(
     ("winner_accuracy", "winner_ms", "words"),
     [
@@ -183,9 +198,40 @@ def test_a_folder_of_something_else_is_left_alone(tiny_recipe: Path, tmp_path: P
     ],
 )
 def test_verdict_compares_with_the_baseline(winner_accuracy: float, winner_ms: float, words: str) -> None:
-    def model(role: str, accuracy: float, p50_ms: float) -> dict[str, object]:
-        metrics = {"test": {"accuracy": accuracy}}
-        return {"role": role, "architecture": role, "metrics": metrics, "files": {"fp32": {"p50_ms": p50_ms}}}
+    assert words in verdict_of(winner_accuracy, winner_ms, [])
 
-    models_of_run = [model("baseline", 0.8, 2.0), model("winner", winner_accuracy, winner_ms)]
-    assert words in verdict(models_of_run, "accuracy", 1000)
+
+def test_verdict_says_which_budget_the_baseline_breaks() -> None:
+    budgets = [{"name": "num_parameters", "met": False}, {"name": "latency_ms", "met": True}]
+    assert "this one is over num_parameters" in verdict_of(0.9, 1.0, budgets)
+    assert "is over" not in verdict_of(0.9, 1.0, [budget | {"met": True} for budget in budgets])
+
+
+class FakeRun:
+    """What `uniform_baseline` reads of a run: costs are parameters in thousands and a made-up latency."""
+
+    def __init__(self, folder: Path, operators: list[str], budgets: Budgets, winner: list[str]) -> None:
+        dimensions = Dimensions(100, 384, 128, 32, 2, "mean")
+        self.space = SearchSpace.uniform(dimensions, len(winner), operators)
+        self.budgets, self._folder = budgets, folder
+        (folder / "search.json").write_text(json.dumps({"winner": winner}))
+
+    def path(self, *parts: str) -> Path:
+        return self._folder / parts[-1]
+
+    def cost_of(self, child: Child) -> Cost:
+        architecture = Architecture(self.space.dimensions, child)
+        return Cost(architecture.num_parameters, architecture.macs(32) / 1e8)
+
+
+def test_the_baseline_is_the_uniform_bert_nearest_to_the_winner_within_the_budgets(tmp_path: Path) -> None:
+    operators = ["mha3", "mha6", "ffn384", "ffn768", "conv3"]
+    layer = ["mha6", "ffn384"]
+    run: Any = FakeRun(tmp_path, operators, Budgets(None, 1e9), layer * 2)
+    assert [operator.name for operator in uniform_baseline(run)] == layer * 2
+    limit = run.cost_of(tuple(map(Operator.parse, layer * 2))).num_parameters - 1
+    tight: Any = FakeRun(tmp_path, operators, Budgets(limit), layer * 2)
+    assert tight.budgets.fits(tight.cost_of(uniform_baseline(tight)))
+    # Nothing fits: the smallest layer is nearest to it.
+    impossible: Any = FakeRun(tmp_path, operators, Budgets(1000), layer * 2)
+    assert [operator.name for operator in uniform_baseline(impossible)] == ["mha3", "ffn384"]

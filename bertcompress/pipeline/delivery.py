@@ -23,6 +23,7 @@ from bertcompress.model.convert_bert import compact_from_bert
 from bertcompress.pipeline.run import Run
 from bertcompress.report import build_report
 from bertcompress.run_folder import read_json
+from bertcompress.space import Architecture
 from bertcompress.training import read_curve
 
 ROLES = ("teacher", "baseline", "winner")
@@ -122,6 +123,8 @@ def report_data(run: Run) -> dict[str, Any]:
     """Everything the report shows, read from the stages' files."""
     timed = read_json(run.path("benchmark", "benchmark.json"))
     models = [_model_row(run, role, timed["at_budget"]) for role in roles(run)]
+    for model in models:
+        model["budgets"] = budget_rows(run, model, timed["at_budget"])
     found = read_json(run.path("search", "search.json"))
     made = origin(run.conditions.provider)
     return {
@@ -136,7 +139,7 @@ def report_data(run: Run) -> dict[str, Any]:
             "label_names": list(run.task.label_names),
             "rows": read_json(run.path("data", "report.json"))["rows"],
         },
-        "budgets": budget_rows(run, models[-1], timed["at_budget"]),
+        "budgets": models[-1]["budgets"],
         "models": models,
         "verdict": verdict(models, run.task.metric_name, len(run.splits["test"])),
         "search": {
@@ -164,23 +167,23 @@ def _curves(run: Run) -> dict[str, list[dict[str, float]]]:
 
 
 def _model_row(run: Run, role: str, at_budget: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    architecture = deliverable(run, role).architecture
+    exported = read_json(run.path("export", role, "export.json"))
+    architecture = Architecture.from_dict(exported["architecture"])
     metrics_path = (
         run.path("teacher", "metrics.json")
         if role == "teacher"
         else run.path("student", role, "metrics.json")
     )
-    record = read_json(run.path("export", role, "export.json"))["precisions"]
     files = {
         precision: {
-            "size_mib": exported["size_mib"],
-            f"test_{run.task.metric_name}": exported["metric"],
-            "max_logit_error": exported["max_logit_error"],
+            "size_mib": file["size_mib"],
+            f"test_{run.task.metric_name}": file["metric"],
+            "max_logit_error": file["max_logit_error"],
             "p50_ms": at_budget[f"{role}/{precision}"]["p50_ms"],
-            "recommended": exported["recommended"],
-            "reason": exported["reason"],
+            "recommended": file["recommended"],
+            "reason": file["reason"],
         }
-        for precision, exported in record.items()
+        for precision, file in exported["precisions"].items()
     }
     return {
         "role": role,
@@ -194,9 +197,9 @@ def _model_row(run: Run, role: str, at_budget: Mapping[str, Mapping[str, Any]]) 
 
 
 def budget_rows(
-    run: Run, winner: Mapping[str, Any], at_budget: Mapping[str, Mapping[str, Any]]
+    run: Run, model: Mapping[str, Any], at_budget: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Each budget with what the shipped file reached.
+    """Each budget with what the model's file reached; the winner's are the run's contract.
 
     A speedup is held against the teacher's latency of the same interleaved measurement, so that a machine
     that is slower today than when the limit was set does not count against the file.
@@ -204,13 +207,13 @@ def budget_rows(
     rows = []
     limits, conditions = run.latency, run.conditions
     if limits["num_parameters"] is not None:
-        value = winner["num_parameters"]
+        value = model["num_parameters"]
         rows.append(_budget_row("num_parameters", limits["num_parameters"], value, None))
     if limits["latency_ms"] is not None:
         limit = limits["latency_ms"]
         if limits["speedup"] is not None:
             limit = at_budget[f"teacher/{conditions.precision}"]["p50_ms"] / limits["speedup"]
-        value = at_budget[f"winner/{conditions.precision}"]["p50_ms"]
+        value = at_budget[f"{model['role']}/{conditions.precision}"]["p50_ms"]
         rows.append(_budget_row("latency_ms", limit, value, conditions))
     return rows
 
@@ -238,6 +241,8 @@ def verdict(models: list[dict[str, Any]], metric: str, num_test_rows: int) -> st
         f"{ours['architecture']} has {ours_metric:.3f} test {metric} against {theirs_metric:.3f} "
         f"of the hand-designed {theirs['architecture']}, and is {speed} in fp32"
     )
+    if broken := [budget["name"] for budget in theirs["budgets"] if not budget["met"]]:
+        compared += f"; no uniform BERT of these sizes fits, this one is over {' and '.join(broken)}"
     if abs(difference) <= spread:
         paid = "bought speed" if ratio > 1.05 else "did not pay for itself"
         noise = f"the {metric} gap is within the noise of {num_test_rows} test rows"

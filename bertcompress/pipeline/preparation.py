@@ -49,19 +49,20 @@ def prepare_data(run: Run) -> None:
     run.folder.write_json("data/task.json", described)
 
 
-def uniform_bert_operators(run: Run) -> tuple[Operator, Operator]:
-    """The attention and the feed-forward that the baseline repeats: the space's own middle sizes.
+def uniform_bert_operators(run: Run) -> tuple[list[Operator], list[Operator]]:
+    """The attentions and the feed-forwards that a uniform BERT may repeat: those of the space.
 
     A space without one of them gets a third of the teacher's heads, or an inner width of the hidden size.
     """
-    by_kind: dict[str, list[Operator]] = {"mha": [], "ffn": []}
-    for operator in sorted({operator for position in run.space.choices for operator in position}):
-        by_kind.setdefault(operator.kind, []).append(operator)
+    operators = sorted({operator for position in run.space.choices for operator in position})
+    attentions = [operator for operator in operators if operator.kind == "mha"]
+    feed_forwards = [operator for operator in operators if operator.kind == "ffn"]
     dimensions = run.space.dimensions
     heads = max(1, dimensions.hidden_size // dimensions.head_size // 3)
-    attention = by_kind["mha"] or [Operator("mha", heads)]
-    feed_forward = by_kind["ffn"] or [Operator("ffn", dimensions.hidden_size)]
-    return attention[len(attention) // 2], feed_forward[len(feed_forward) // 2]
+    return (
+        attentions or [Operator("mha", heads)],
+        feed_forwards or [Operator("ffn", dimensions.hidden_size)],
+    )
 
 
 def settle_latency(run: Run) -> None:
@@ -72,7 +73,8 @@ def settle_latency(run: Run) -> None:
     """
     wanted = run.recipe.budget
     teacher_ms = measure_whole([run.teacher_architecture], run.conditions)[run.teacher_architecture.name]
-    extra = [operator for operator in uniform_bert_operators(run) if operator not in run.space.choices[0]]
+    attentions, feed_forwards = uniform_bert_operators(run)
+    extra = [op for op in (*attentions, *feed_forwards) if op not in run.space.choices[0]]
     table = build_latency_table(
         SearchSpace(run.space.dimensions, tuple((*position, *extra) for position in run.space.choices)),
         run.conditions,
