@@ -9,20 +9,15 @@ Every repeat is a process and a run folder of its own with the same seed; the re
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
-import shlex
 import subprocess
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("bertcompress", "torch", "transformers", "onnx", "onnxruntime", "onnxscript", "datasets", "numpy")
+from record import RESULTS, provenance, write_record
+
 EXIT_BUDGET_BROKEN = 3
 
 
@@ -74,35 +69,6 @@ def compare(reports: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def machine() -> dict[str, Any]:
-    """The processor by the kernel's name for it, the cores this process may use, and the system."""
-    cpu = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        ]
-        cpu = names[0] if names else cpu
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cpu": cpu, "cores": cores, "system": f"{platform.system()} {platform.machine()}"}
-
-
-def versions() -> dict[str, str]:
-    """The versions of what was installed when the numbers were made."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-def command_line(words: list[str]) -> str:
-    """The command that made the record, as it can be typed again from the checkout."""
-    return shlex.join(["python", "benchmarks/run_recipe.py", *words])
-
-
 def main() -> None:
     """Run, compare, and write the record."""
     arguments = parse_arguments()
@@ -117,11 +83,7 @@ def main() -> None:
     first = reports[0]
     record: dict[str, Any] = {
         "name": name,
-        "command": command_line(sys.argv[1:]),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "seeds": [report["seed"] for report in reports],
-        "machine": machine(),
-        "versions": versions(),
+        **provenance("run_recipe.py", sys.argv[1:], [report["seed"] for report in reports]),
         # Of this call: a run folder that was there already hands back its finished stages at once.
         "wall_seconds": seconds,
         "stages": first.get("stages", []),
@@ -132,10 +94,7 @@ def main() -> None:
         "benchmark": first["benchmark"],
         "repeat": compare(reports) if len(reports) > 1 else None,
     }
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    path = arguments.results / f"{name}.json"
-    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"Wrote {path}")
+    write_record(arguments.results / f"{name}.json", record)
     repeat = record["repeat"]
     if repeat is not None:
         print(f"Same winner: {repeat['same_winner']}; same metrics: {repeat['same_metrics']}")

@@ -1,0 +1,69 @@
+"""What every record in benchmarks/results has in common: where its numbers come from, how it is written."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import shlex
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = (
+    "bertcompress",
+    "torch",
+    "transformers",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "datasets",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+)
+
+
+def provenance(script: str, words: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
+    """Where a record comes from: `script` is the file in benchmarks/, `words` are its arguments."""
+    return {
+        "command": shlex.join(["python", f"benchmarks/{script}", *words]),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "seeds": list(seeds),
+        "machine": machine(),
+        "versions": versions(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """The processor by the kernel's name for it, the cores this process may use, and the system."""
+    cpu = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
+        ]
+        cpu = names[0] if names else cpu
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"cpu": cpu, "cores": cores, "system": f"{platform.system()} {platform.machine()}"}
+
+
+def versions() -> dict[str, str]:
+    """The versions of what was installed when the numbers were made."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write a record as indented JSON, and say where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"Wrote {path}")
