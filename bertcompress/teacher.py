@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import RepositoryNotFoundError
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import (
@@ -23,6 +25,7 @@ from transformers import logging as transformers_logging
 
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.errors import TeacherError
+from bertcompress.hub import hub_answers
 from bertcompress.training import Batch, Checks, FitResult, FitSettings, TrainingLog, fit, model_inputs
 
 PACKAGE_PREFIX = "package:"
@@ -32,8 +35,11 @@ HEAD_NAME = "BertForSequenceClassification"
 def resolve_teacher(source: str) -> str:
     """Where transformers finds the teacher: a folder for `package:NAME` and paths, else the Hub id itself.
 
+    Without a network a Hub id is the folder of its downloaded copy.
+
     Raises:
-        TeacherError: the package is not installed or holds no model, or the folder has no config.json.
+        TeacherError: the package is not installed or holds no model, the folder has no config.json, or the
+            Hub has no such model or cannot be reached for one that was never downloaded.
     """
     if source.startswith(PACKAGE_PREFIX):
         return str(_package_folder(source.removeprefix(PACKAGE_PREFIX)))
@@ -43,7 +49,22 @@ def resolve_teacher(source: str) -> str:
         raise TeacherError(
             f"teacher.source: {source}: no config.json there; give a folder that save_pretrained wrote"
         )
-    return str(folder) if looks_local else source
+    return str(folder) if looks_local else _hub_location(source)
+
+
+def _hub_location(name: str) -> str:
+    advice = "check the spelling, or give a folder that save_pretrained wrote"
+    try:
+        if hub_answers("model", name):
+            return name
+        return snapshot_download(name, local_files_only=True)
+    except RepositoryNotFoundError:
+        raise TeacherError(f"teacher.source: the Hub has no model {name}; {advice}") from None
+    except (OSError, ValueError):
+        raise TeacherError(
+            f"teacher.source: {name}: no such folder here, the Hub cannot be reached, and no copy of it was "
+            f"downloaded before; {advice}"
+        ) from None
 
 
 def _package_folder(distribution: str) -> Path:

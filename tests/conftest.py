@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import RepositoryNotFoundError
 from transformers import BertConfig, BertForSequenceClassification
 
 from bertcompress.data.tokenized import TokenizedSplit
@@ -61,3 +64,9 @@ def random_split() -> TokenizedSplit:
     offsets = np.cumsum([0, *generator.integers(3, 13, size=37)], dtype=np.int64)
     ids = generator.integers(1, 97, size=offsets[-1], dtype=np.int32)
     return TokenizedSplit(ids, np.zeros_like(ids), offsets, (ids[offsets[:-1]] < 48).astype(np.int64))
+
+
+def not_found(message: str) -> RepositoryNotFoundError:
+    """What the Hub's client raises for a name that it does not know."""
+    response: Any = SimpleNamespace(headers={}, request=None)
+    return RepositoryNotFoundError(message, response=response)

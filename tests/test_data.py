@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import not_found
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, disable_caching
+from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -162,6 +164,7 @@ def test_a_hub_id_gives_its_splits_by_name(monkeypatch: pytest.MonkeyPatch) -> N
         return DatasetDict({"train": split_of("ab", "xy"), "validation": split_of("c", "x")})
 
     monkeypatch.setattr(source_module, "load_dataset", load)
+    monkeypatch.setattr(source_module, "hub_answers", lambda kind, name: True)
     assert set(load_source("owner/name")) == {"train", "validation"}
     renamed = load_source("owner/name:config", {"train": ("train",), "test": "validation"})
     assert renamed["test"]["text"][:] == ["c"]
@@ -173,12 +176,28 @@ def test_a_hub_id_gives_its_splits_by_name(monkeypatch: pytest.MonkeyPatch) -> N
         load_source("owner/name", {"test": "train"})
 
 
-def test_a_hub_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_does_not_answer_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    offline: list[bool] = []
+
     def fail(*_: object) -> None:
+        offline.append(constants.is_offline_mode())
         raise ConnectionError("offline")
 
     monkeypatch.setattr(source_module, "load_dataset", fail)
+    monkeypatch.setattr(source_module, "hub_answers", lambda kind, name: False)
+    before = constants.is_offline_mode()
     with pytest.raises(DataError, match="not loadable from the Hub: offline"):
+        load_source("owner/name")
+    assert offline == [True]
+    assert constants.is_offline_mode() == before
+
+
+def test_a_name_that_the_hub_does_not_know_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(kind: str, name: str) -> bool:
+        raise not_found(f"{kind} {name}")
+
+    monkeypatch.setattr(source_module, "hub_answers", unknown)
+    with pytest.raises(DataError, match="the Hub has no data set of that name"):
         load_source("owner/name")
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    "errors", "space", "recipe", "recipe_template", "run_folder", "data", "model", "training", "teacher",
-    "supernet", "search", "measure", "export", "latency", "distill", "benchmark", "report", "pipeline", "cli",
+    "errors", "space", "recipe", "recipe_template", "run_folder", "hub", "data", "model", "training",
+    "teacher", "supernet", "search", "measure", "export", "latency", "distill", "benchmark", "report",
+    "pipeline", "cli",
 )  # fmt: skip
 SEES_A_RECIPE = {"recipe", "pipeline", "cli"}
 WITHOUT_TORCH = (

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import not_found
+from huggingface_hub import constants
 from transformers import BertConfig, BertForSequenceClassification, BertModel, DistilBertConfig
 
+from bertcompress import teacher as teacher_module
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.errors import TeacherError
 from bertcompress.teacher import (
@@ -49,9 +52,32 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_folder_and_hub_id_resolve_to_themselves(generic: str) -> None:
+def test_a_folder_resolves_to_itself(generic: str) -> None:
     assert resolve_teacher(generic) == generic
+
+
+def test_a_hub_id_is_itself_while_the_hub_answers_and_its_copy_when_not(
+    generic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [True, False]
+    monkeypatch.setattr(teacher_module, "hub_answers", lambda kind, name: answers.pop(0))
+    monkeypatch.setattr(teacher_module, "snapshot_download", lambda name, local_files_only: generic)
     assert resolve_teacher("some-owner/some-bert") == "some-owner/some-bert"
+    assert resolve_teacher("some-owner/some-bert") == generic
+
+
+def test_a_hub_id_that_is_nowhere_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(teacher_module, "hub_answers", lambda kind, name: False)
+    with pytest.raises(TeacherError, match="cannot be reached, and no copy"):
+        resolve_teacher("some-owner/some-bert")
+
+    def unknown(kind: str, name: str) -> bool:
+        raise not_found(name)
+
+    monkeypatch.setattr(teacher_module, "hub_answers", unknown)
+    with pytest.raises(TeacherError, match="the Hub has no model some-owner/some-bert"):
+        resolve_teacher("some-owner/some-bert")
 
 
 def test_package_resolves_to_the_folder_of_its_weights(

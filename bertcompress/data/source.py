@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from importlib.resources import files as package_files
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from datasets import (
 )
 from datasets.exceptions import DatasetsError
 from datasets.utils import are_progress_bars_disabled
+from huggingface_hub.errors import RepositoryNotFoundError
 
 from bertcompress.errors import DataError
+from bertcompress.hub import cache_only, hub_answers
 
 PACKAGE_PREFIX = "package:"
 BUILDERS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
@@ -61,7 +64,13 @@ def _is_hub_id(source: str) -> bool:
 def _load_hub(source: str, files: Files | None) -> dict[str, Dataset]:
     name, _, config = source.partition(":")
     try:
-        loaded = load_dataset(name, config or None)
+        with nullcontext() if hub_answers("dataset", name) else cache_only():
+            loaded = load_dataset(name, config or None)
+    except RepositoryNotFoundError:
+        raise DataError(
+            f"data.source: {source}: no such local file or folder, and the Hub has no data set of that name; "
+            "check the spelling"
+        ) from None
     except (DatasetsError, OSError, ValueError) as error:
         raise DataError(
             f"data.source: {source}: no such local file or folder, and not loadable from the Hub: "
