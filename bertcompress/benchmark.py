@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import platform
 import shlex
 import sys
@@ -21,12 +20,16 @@ from bertcompress.errors import DataError
 from bertcompress.measure import (
     Conditions,
     LatencySummary,
+    NoiseWatch,
     check_provider,
     cpu_model,
     gpu_model,
     machine_key,
     measure_files,
+    num_cpus,
 )
+from bertcompress.measure.callers import measure_throughput
+from bertcompress.measure.fresh import measure_fresh
 
 CONFIG_NAME = "config.json"
 
@@ -39,11 +42,13 @@ def benchmark(
     num_threads: Sequence[int] = (1, 2),
     provider: str = "cpu",
     seconds_per_point: float = 3.0,
+    most_seconds_per_point: float | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Times every ONNX file at every point, all files of a point in turns, as a JSON value with its origin.
 
-    `seconds_per_point` is for each file at each point; a percentile that its repeats cannot support is None.
+    `seconds_per_point` is for each file at each point; where p99 asks for more, `most_seconds_per_point` at
+    most, if given. A percentile that the repeats cannot support is None. "noise" says how quiet it was.
     Points with more threads than CPUs are not timed but listed under "skipped". A config.json beside each
     file says how many words and positions it knows. `on_progress` is called with (points done, all points).
 
@@ -57,22 +62,24 @@ def benchmark(
     vocab_size = _check(contenders, batch_sizes, sequence_lengths, num_threads)
     timed = [point for point in points if point[0] <= most_threads]
     rows: list[dict[str, Any]] = []
-    for index, (threads, batch_size, sequence_length) in enumerate(timed):
-        conditions = Conditions(batch_size, sequence_length, threads, provider=provider)
-        summaries = measure_files(
-            contenders,
-            conditions,
-            vocab_size=vocab_size,
-            min_seconds=seconds_per_point,
-            max_seconds=seconds_per_point,
-        )
-        rows += [_row(name, contenders[name], conditions, summary) for name, summary in summaries.items()]
-        if on_progress is not None:
-            on_progress(index + 1, len(timed))
+    with NoiseWatch() as watch:
+        for index, (threads, batch_size, sequence_length) in enumerate(timed):
+            conditions = Conditions(batch_size, sequence_length, threads, provider=provider)
+            summaries = measure_files(
+                contenders,
+                conditions,
+                vocab_size=vocab_size,
+                min_seconds=seconds_per_point,
+                max_seconds=most_seconds_per_point or seconds_per_point,
+            )
+            rows += [_row(name, contenders[name], conditions, summary) for name, summary in summaries.items()]
+            if on_progress is not None:
+                on_progress(index + 1, len(timed))
     reason = f"more threads than the {most_threads} CPUs of this machine"
     return {
         **origin(provider),
         "seconds_per_point": seconds_per_point,
+        "noise": watch.noise.to_dict(),
         "rows": rows,
         "skipped": [
             {"num_threads": point[0], "batch_size": point[1], "sequence_length": point[2], "reason": reason}
@@ -80,6 +87,35 @@ def benchmark(
             if point not in timed
         ],
     }
+
+
+def benchmark_serving(
+    contenders: Mapping[str, Path],
+    conditions: Conditions,
+    *,
+    num_callers: Sequence[int] = (1, 2),
+    num_processes: int = 3,
+    seconds: float = 2.0,
+) -> dict[str, Any]:
+    """What serving each file takes: "fresh" rows (cold start, load, memory), "throughput" rows by callers.
+
+    Raises:
+        DataError: a file or its config.json is missing, or a shape is impossible.
+    """
+    vocab_size = _check(
+        contenders, [conditions.batch_size], [conditions.sequence_length], [conditions.num_threads]
+    )
+    fresh, throughput = [], []
+    for name, path in contenders.items():
+        about = {"model": name, **conditions.to_dict(), "precision": precision_of(path)}
+        start = measure_fresh(path, conditions, vocab_size=vocab_size, num_processes=num_processes)
+        fresh.append({**about, **start.to_dict()})
+        for callers in num_callers:
+            found = measure_throughput(
+                path, conditions, vocab_size=vocab_size, num_callers=callers, seconds=seconds
+            )
+            throughput.append({**about, **found.to_dict()})
+    return {"fresh": fresh, "throughput": throughput}
 
 
 def origin(provider: str = "cpu") -> dict[str, Any]:
@@ -101,13 +137,6 @@ def origin(provider: str = "cpu") -> dict[str, Any]:
         },
         "machine": {**machine, "gpu": gpu_model()} if provider == "cuda" else machine,
     }
-
-
-def num_cpus() -> int:
-    """CPUs that this process may use, which a container can hold below those of the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def precision_of(path: Path) -> str:

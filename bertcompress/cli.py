@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bertcompress import __version__
-from bertcompress.errors import BertCompressError, DataError
-
-EXIT_REFUSED = 2
-EXIT_BUDGET_BROKEN = 3
-EXIT_INTERRUPTED = 130
+from bertcompress.command_line import (
+    EXIT_BUDGET_BROKEN,
+    RecipeArgument,
+    RunDirOption,
+    SetOption,
+    exported_files,
+    plain_errors,
+    whole_numbers,
+)
+from bertcompress.commands_latency import app as latency_app
+from bertcompress.errors import DataError
 
 STAGES = {
     "teacher": "Prepare the data and fine-tune the teacher, and stop there.",
@@ -39,35 +44,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-
-RecipeArgument = Annotated[
-    str,
-    typer.Argument(metavar="RECIPE", help="A recipe's file, or the name of one that ships (see `recipes`)."),
-]
-RunDirOption = Annotated[
-    Path | None,
-    typer.Option("--run-dir", help="Where the run lives. (default: runs/NAME)", show_default=False),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override one key, e.g. budget.latency_ms=3; may be repeated."
-    ),
-]
-
-
-@contextmanager
-def plain_errors(resume: str | None = None) -> Iterator[None]:
-    """Turn what the user can put right into a message and an exit code; a bug keeps its traceback."""
-    try:
-        yield
-    except BertCompressError as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
-        raise typer.Exit(EXIT_REFUSED) from None
-    except KeyboardInterrupt:
-        kept = f" Finished stages are kept; go on with: {resume}" if resume else ""
-        typer.echo(f"\nInterrupted.{kept}", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def _print_version(wanted: bool) -> None:
@@ -137,6 +113,9 @@ for _stage, _help in STAGES.items():
     app.command(_stage, help=_help)(_flow_command(_stage))
 
 
+app.add_typer(latency_app, name="latency")
+
+
 @app.command()
 def validate(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     """Check a recipe without running it; every problem is listed, by key."""
@@ -185,30 +164,6 @@ def init(
     typer.echo(f"Next: {shlex.join(['bertcompress', 'run', str(path)])}")
 
 
-def _whole_numbers(text: str) -> tuple[int, ...]:
-    """The numbers of an option such as `--batch-sizes 1,8`."""
-    words = text.split(",")
-    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
-        raise typer.BadParameter(f"{text!r} is not a list of whole numbers above 0; write for example 1,8")
-    return tuple(int(word) for word in words)
-
-
-def _contenders(folders: list[Path]) -> dict[str, Path]:
-    """Every ONNX file of the folders, named by folder and file.
-
-    Raises:
-        DataError: a folder is missing or holds no ONNX file.
-    """
-    problems = [f"{folder}: holds no .onnx file" for folder in folders if not any(folder.glob("*.onnx"))]
-    if problems:
-        raise DataError.from_problems(
-            "benchmark", [*problems, "give folders that `bertcompress export` wrote"]
-        )
-    return {
-        f"{folder.name}/{path.name}": path for folder in folders for path in sorted(folder.glob("*.onnx"))
-    }
-
-
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print benchmark rows as a table; a percentile that the repeats cannot support is a dash."""
     from rich.console import Console
@@ -253,8 +208,8 @@ def benchmark(
 ) -> None:
     """Time exported models with ONNX Runtime: percentiles and throughput by batch, sequence and threads."""
     with plain_errors():
-        contenders = _contenders([folder] if against is None else [folder, against])
-        shapes = _whole_numbers(batch_sizes), _whole_numbers(sequence_lengths), _whole_numbers(threads)
+        contenders = exported_files([folder] if against is None else [folder, against])
+        shapes = whole_numbers(batch_sizes), whole_numbers(sequence_lengths), whole_numbers(threads)
 
         from bertcompress.benchmark import benchmark as time_contenders
 

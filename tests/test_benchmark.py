@@ -10,8 +10,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from bertcompress import benchmark as module
-from bertcompress.benchmark import benchmark, num_cpus, precision_of
+from bertcompress.benchmark import benchmark, benchmark_serving, precision_of
 from bertcompress.errors import BudgetError, DataError
+from bertcompress.measure import Conditions, num_cpus
 
 
 @pytest.fixture
@@ -102,3 +103,23 @@ def test_an_unknown_provider_is_told(contenders):
 def test_precision_is_read_from_the_name(tmp_path):
     names = ["model.onnx", "model_int8.onnx", "model_fp16.onnx", "my_model.onnx"]
     assert [precision_of(tmp_path / name) for name in names] == ["fp32", "int8", "fp16", "fp32"]
+
+
+def test_serving_is_measured_for_every_file_and_number_of_callers(contenders):
+    conditions = Conditions(batch_size=2, sequence_length=4)
+    found = json.loads(
+        json.dumps(
+            benchmark_serving(contenders, conditions, num_callers=(1, 2), num_processes=1, seconds=0.01)
+        )
+    )
+    assert [row["model"] for row in found["fresh"]] == list(contenders)
+    assert [(row["model"], row["num_callers"]) for row in found["throughput"]] == list(
+        itertools.product(contenders, (1, 2))
+    )
+    assert all(row["cold_start_ms"] > row["session_load_ms"] > 0 for row in found["fresh"])
+
+
+def test_the_result_says_how_quiet_the_machine_was(contenders):
+    noise = run(contenders)["noise"]
+    assert noise["noisy"] is bool(noise["reasons"])
+    assert noise["seconds"] > 0

@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from bertcompress import cli
+from bertcompress import cli, command_line
 from bertcompress.errors import BertCompressError
 from bertcompress.recipe_template import guess_columns, render_recipe
 
@@ -94,7 +94,7 @@ def test_shipped_recipes_are_listed_and_valid() -> None:
 
 def test_unknown_recipe_names_the_nearest(in_folder: Path) -> None:
     refused = invoke("run", "reviews-mni")
-    assert refused.exit_code == cli.EXIT_REFUSED
+    assert refused.exit_code == command_line.EXIT_REFUSED
     assert "reviews-mini" in refused.stderr
     assert "Traceback" not in refused.output
 
@@ -105,7 +105,7 @@ def test_bad_recipe_is_refused_and_leaves_nothing(problem: str, in_folder: Path)
     assert old in GOOD
     (in_folder / "bad.yaml").write_text(GOOD.replace(old, new), encoding="utf-8")
     refused = invoke("run", "bad.yaml")
-    assert refused.exit_code == cli.EXIT_REFUSED, refused.output
+    assert refused.exit_code == command_line.EXIT_REFUSED, refused.output
     assert named in refused.stderr
     assert "Traceback" not in refused.stderr
     assert [path.name for path in in_folder.iterdir()] == ["bad.yaml"]
@@ -116,7 +116,7 @@ def test_good_recipe_is_valid_and_a_bad_override_is_not(in_folder: Path) -> None
     assert invoke("validate", "good.yaml").exit_code == 0
     assert invoke("validate", "good.yaml", "--set", "seed=7").exit_code == 0
     refused = invoke("validate", "good.yaml", "--set", "budget.latncy_ms=3")
-    assert refused.exit_code == cli.EXIT_REFUSED
+    assert refused.exit_code == command_line.EXIT_REFUSED
     assert "latency_ms" in refused.stderr
 
 
@@ -134,7 +134,7 @@ def test_init_keeps_an_existing_file_unless_forced(reviews: Path) -> None:
     kept = reviews.parent / "mine.yaml"
     kept.write_text("precious", encoding="utf-8")
     refused = invoke("init", reviews, "-o", kept)
-    assert refused.exit_code == cli.EXIT_REFUSED
+    assert refused.exit_code == command_line.EXIT_REFUSED
     assert "--force" in refused.stderr
     assert kept.read_text(encoding="utf-8") == "precious"
     assert invoke("init", reviews, "-o", kept, "--force").exit_code == 0
@@ -160,7 +160,7 @@ def test_init_refuses_a_bad_file(name: str, content: bytes | None, named: str, i
     if content is not None:
         (in_folder / name).write_bytes(content)
     refused = invoke("init", name)
-    assert refused.exit_code == cli.EXIT_REFUSED
+    assert refused.exit_code == command_line.EXIT_REFUSED
     assert named in refused.stderr
     assert not list(in_folder.glob("*.yaml"))
 
@@ -177,16 +177,16 @@ def test_guess_prefers_names_and_knows_pairs(tmp_path: Path) -> None:
 
 
 def test_errors_and_interrupts_have_their_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as refused, cli.plain_errors():
+    with pytest.raises(typer.Exit) as refused, command_line.plain_errors():
         raise BertCompressError("budget.latency_ms: too small")
-    assert refused.value.exit_code == cli.EXIT_REFUSED
+    assert refused.value.exit_code == command_line.EXIT_REFUSED
     assert capsys.readouterr().err == "BertCompressError: budget.latency_ms: too small\n"
-    with pytest.raises(typer.Exit) as stopped, cli.plain_errors("bertcompress run mine.yaml"):
+    with pytest.raises(typer.Exit) as stopped, command_line.plain_errors("bertcompress run mine.yaml"):
         raise KeyboardInterrupt
-    assert stopped.value.exit_code == cli.EXIT_INTERRUPTED
+    assert stopped.value.exit_code == command_line.EXIT_INTERRUPTED
     assert "go on with: bertcompress run mine.yaml" in capsys.readouterr().err
     # A bug keeps its traceback.
-    with pytest.raises(ZeroDivisionError), cli.plain_errors():
+    with pytest.raises(ZeroDivisionError), command_line.plain_errors():
         raise ZeroDivisionError
 
 
@@ -221,10 +221,10 @@ class FakePipeline:
     ("command", "fake", "code"),
     [
         ("run", FakePipeline(), 0),
-        ("run", FakePipeline(budgets_met=False), cli.EXIT_BUDGET_BROKEN),
-        ("report", FakePipeline(budgets_met=False), cli.EXIT_BUDGET_BROKEN),
+        ("run", FakePipeline(budgets_met=False), command_line.EXIT_BUDGET_BROKEN),
+        ("report", FakePipeline(budgets_met=False), command_line.EXIT_BUDGET_BROKEN),
         ("search", FakePipeline(budgets_met=False), 0),
-        ("teacher", FakePipeline(interrupt=True), cli.EXIT_INTERRUPTED),
+        ("teacher", FakePipeline(interrupt=True), command_line.EXIT_INTERRUPTED),
     ],
 )
 def test_run_ends_with_the_code_of_its_outcome(
@@ -235,19 +235,19 @@ def test_run_ends_with_the_code_of_its_outcome(
     done = invoke(command, "good.yaml", "--set", "seed=7")
     assert done.exit_code == code, done.output
     assert fake.calls == [("tiny", Path("runs/tiny"), None if command == "run" else command)]
-    if code == cli.EXIT_BUDGET_BROKEN:
+    if code == command_line.EXIT_BUDGET_BROKEN:
         assert "num_parameters" in done.stderr
-    if code == cli.EXIT_INTERRUPTED:
+    if code == command_line.EXIT_INTERRUPTED:
         assert f"bertcompress {command} good.yaml --set seed=7" in done.stderr
 
 
 def test_benchmark_wants_exported_folders_and_whole_numbers(in_folder: Path) -> None:
     refused = invoke("benchmark", in_folder)
-    assert refused.exit_code == cli.EXIT_REFUSED
+    assert refused.exit_code == command_line.EXIT_REFUSED
     assert ".onnx" in refused.stderr
     (in_folder / "model.onnx").write_bytes(b"")
     (in_folder / "model_int8.onnx").write_bytes(b"")
-    assert invoke("benchmark", in_folder, "--batch-sizes", "1,x").exit_code == cli.EXIT_REFUSED
+    assert invoke("benchmark", in_folder, "--batch-sizes", "1,x").exit_code == command_line.EXIT_REFUSED
 
 
 def test_benchmark_times_every_file_and_writes_json(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import os
+import re
+import threading
+
 import numpy as np
 import onnx
 import pytest
@@ -9,22 +15,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from bertcompress.errors import BudgetError, MissingExtraError
+from bertcompress.errors import BudgetError, ExportError, MissingExtraError
 from bertcompress.measure import (
-    CALLS_PER_TURN,
-    MIN_REPEATS,
-    MIN_SAMPLES_BEYOND,
-    NUM_WARM_UP_CALLS,
     Conditions,
+    Noise,
+    NoiseWatch,
     check_provider,
     machine_key,
+    measure_files,
     measure_interleaved,
+    pinned,
     random_feed,
+    ratio,
     repeats_needed,
     session,
     summarize,
     timed_call,
 )
+from bertcompress.measure.callers import call_concurrently, measure_throughput
+from bertcompress.measure.clock import (
+    CALLS_PER_TURN,
+    MAX_WARM_UP_WINDOWS,
+    MIN_REPEATS,
+    MIN_SAMPLES_BEYOND,
+    WARM_UP_WINDOW,
+    clock_overhead,
+    median_interval,
+    time_interleaved,
+    warm_up,
+)
+from bertcompress.measure.fresh import measure_fresh
+from bertcompress.measure.noise import MAX_BUSY_SHARE, MAX_DRIFT
 
 
 class FakeClock:
@@ -83,7 +104,8 @@ def test_contenders_take_turns_and_are_told_apart(first_seconds, second_seconds)
     assert result["a"].p50_ms == pytest.approx(first_seconds * 1000)
     assert result["b"].p50_ms == pytest.approx(second_seconds * 1000)
     assert result["a"].repeats == result["b"].repeats >= MIN_REPEATS
-    calls = "".join(clock.calls[2 * NUM_WARM_UP_CALLS :])
+    # A contender that takes the same time every time has settled after two windows.
+    calls = "".join(clock.calls[2 * 2 * WARM_UP_WINDOW :])
     first, second = ("ab", "ba")
     turn = CALLS_PER_TURN + 1
     rounds = [calls[i : i + 2 * turn] for i in range(0, len(calls), 2 * turn)]
@@ -116,6 +138,185 @@ def test_spread_timings_are_called_noisy():
     assert summarize([0.010] * 10 + [0.020] * 10).noisy
     assert not summarize([0.010] * 20).noisy
     assert summarize([0.010] * 20).to_dict()["noisy"] is False
+
+
+@given(st.lists(st.floats(0.001, 0.05), min_size=1, max_size=40))
+def test_warm_up_ends_when_calls_settle_and_never_later_than_its_limit(seconds):
+    clock, times = FakeClock(), itertools.cycle(seconds)
+
+    def call() -> None:
+        clock.now += next(times)
+
+    made = warm_up(call, clock)
+    assert 2 * WARM_UP_WINDOW <= made <= MAX_WARM_UP_WINDOWS * WARM_UP_WINDOW
+    if len(set(seconds)) == 1:
+        assert made == 2 * WARM_UP_WINDOW
+
+
+def test_warm_up_goes_on_while_calls_still_get_faster():
+    clock, times = FakeClock(), iter([0.09] * 3 + [0.06] * 3 + [0.03] * 6 + [0.03] * 9)
+
+    def call() -> None:
+        clock.now += next(times)
+
+    assert warm_up(call, clock) == 4 * WARM_UP_WINDOW
+
+
+def test_a_slow_contender_is_not_warmed_up_for_minutes():
+    clock = FakeClock()
+    assert warm_up(clock.contender("slow", 60.0), clock, max_seconds=10.0) == WARM_UP_WINDOW
+
+
+@given(overhead=st.floats(1e-7, 1e-3), seconds=st.floats(0.002, 0.5))
+def test_the_cost_of_reading_the_clock_is_taken_off(overhead, seconds):
+    class SlowClock(FakeClock):
+        def __call__(self) -> float:
+            self.now += overhead
+            return self.now
+
+    clock = SlowClock()
+    assert clock_overhead(clock) == pytest.approx(overhead, rel=1e-3)
+    result = measure_interleaved(
+        {"a": clock.contender("a", seconds)}, min_seconds=0, max_seconds=9, percentiles=(50,), clock=clock
+    )
+    assert result["a"].p50_ms == pytest.approx(seconds * 1000, rel=1e-6)
+
+
+@given(values=st.lists(st.floats(0, 1e3), min_size=1, max_size=60))
+def test_the_interval_of_a_median_holds_it(values):
+    low, high = median_interval(values)
+    assert min(values) <= low <= np.median(values) <= high <= max(values)
+
+
+def test_the_interval_of_a_median_covers_the_truth_nineteen_times_in_twenty():
+    generator = np.random.default_rng(0)
+    intervals = [median_interval(generator.exponential(size=41)) for _ in range(2000)]
+    covered = np.mean([low <= np.log(2) <= high for low, high in intervals])
+    assert 0.93 < covered < 0.99
+
+
+@given(factor=st.floats(0.1, 10), seed=st.integers(0, 99))
+def test_a_ratio_cancels_what_slows_both_contenders(factor, seed):
+    slowness = np.random.default_rng(seed).uniform(1, 5, (12, 1))
+    reference = np.full((12, CALLS_PER_TURN), 0.01) * slowness
+    found = ratio(reference * factor, reference)
+    assert (found.low, found.median, found.high) == pytest.approx((factor, factor, factor))
+
+
+def test_turns_are_rows():
+    clock = FakeClock()
+    turns = time_interleaved(
+        {"a": clock.contender("a", 0.01)}, min_seconds=0.1, max_seconds=1, percentiles=(50,), clock=clock
+    )["a"]
+    assert turns.shape == (3, CALLS_PER_TURN)
+    summary = summarize(turns)
+    assert (summary.p50_low_ms, summary.p50_ms, summary.p50_high_ms) == pytest.approx((10, 10, 10))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system cannot hold a thread to a CPU")
+def test_threads_are_held_to_as_many_cpus_and_let_go_again():
+    before = os.sched_getaffinity(0)
+    with pinned(1) as cpus:
+        assert len(cpus) == 1
+        assert os.sched_getaffinity(0) == set(cpus)
+        seen = []
+        thread = threading.Thread(target=lambda: seen.append(os.sched_getaffinity(0)))
+        thread.start()
+        thread.join()
+        assert seen == [set(cpus)]
+    assert os.sched_getaffinity(0) == before
+    with pinned(len(before) + 1) as cpus:
+        assert cpus == ()
+
+
+def test_a_summary_says_which_cpus_it_was_held_to(mask_sum_path):
+    found = measure_files(
+        {"a": mask_sum_path}, Conditions(), vocab_size=7, min_seconds=0, max_seconds=0, percentiles=()
+    )["a"]
+    assert len(found.cpus) == (1 if hasattr(os, "sched_getaffinity") else 0)
+    assert found.to_dict()["cpus"] == list(found.cpus)
+
+
+QUIET = Noise(1.0, 0.1, 0.01, 0.0, 0.2, 0.01, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"busy_share_of_others": MAX_BUSY_SHARE * 2}, "other processes used 20%"),
+        ({"steal_share": 0.05}, "the hypervisor took 5.0%"),
+        ({"calibration_drift": MAX_DRIFT * 2}, "a fixed loop took \\+10% after"),
+        ({"calibration_drift": -MAX_DRIFT * 2}, "a fixed loop took -10% after"),
+        ({"calibration_iqr": 0.5}, "timings spread over 50%"),
+    ],
+)
+def test_a_noisy_machine_is_said_to_be_noisy(change, reason):
+    noise = dataclasses.replace(QUIET, **change)
+    assert noise.to_dict()["noisy"] is True
+    (found,) = noise.reasons
+    assert re.search(reason, found)
+
+
+def test_a_quiet_machine_and_one_that_does_not_tell_are_not_called_noisy():
+    silent = dataclasses.replace(QUIET, load_average=None, busy_share_of_others=None, steal_share=None)
+    assert QUIET.to_dict()["noisy"] is silent.to_dict()["noisy"] is False
+
+
+def test_own_work_is_no_noise(monkeypatch):
+    ticks = iter([[0.0] * 8, [200.0, 0, 0, 100, 0, 0, 0, 0]])
+    own = iter([0.0, 200 / os.sysconf("SC_CLK_TCK")])
+    monkeypatch.setattr("bertcompress.measure.noise._cpu_ticks", lambda: np.array(next(ticks)))
+    monkeypatch.setattr("bertcompress.measure.noise._own_seconds", lambda: next(own))
+    with NoiseWatch() as watch:
+        pass
+    assert watch.noise.busy_share_of_others == pytest.approx(0)
+    assert watch.noise.steal_share == 0
+    assert watch.noise.calibration_ms > 0
+
+
+def test_others_work_is_noise(monkeypatch):
+    ticks = iter([[0.0] * 8, [150.0, 0, 0, 30, 0, 0, 0, 20]])
+    monkeypatch.setattr("bertcompress.measure.noise._cpu_ticks", lambda: np.array(next(ticks)))
+    monkeypatch.setattr("bertcompress.measure.noise._own_seconds", lambda: 0.0)
+    with NoiseWatch() as watch:
+        pass
+    assert watch.noise.busy_share_of_others == pytest.approx(0.75)
+    assert watch.noise.steal_share == pytest.approx(0.1)
+
+
+def test_a_fresh_process_pays_for_its_parts(mask_sum_path):
+    start = measure_fresh(mask_sum_path, Conditions(sequence_length=8), vocab_size=7, num_processes=1)
+    parts = (start.import_ms, start.session_load_ms, start.first_run_ms)
+    assert min(parts) > 0
+    assert start.cold_start_ms == pytest.approx(sum(parts))
+    assert start.peak_memory_mib >= start.model_memory_mib >= 0
+
+
+def test_a_file_that_a_fresh_process_cannot_load_is_named(tmp_path):
+    with pytest.raises(ExportError, match=r"missing\.onnx: a fresh process cannot run it"):
+        measure_fresh(tmp_path / "missing.onnx", Conditions(), vocab_size=7, num_processes=1)
+
+
+def test_callers_ask_at_the_same_time():
+    together = threading.Barrier(3)  # broken unless all three are inside a call at once
+    timings, seconds = call_concurrently(lambda: together.wait(timeout=30), 3, seconds=0)
+    assert [len(own) for own in timings] == [1, 1, 1]
+    assert seconds > 0
+
+
+def test_an_error_of_a_caller_is_raised():
+    def call() -> None:
+        raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        call_concurrently(call, 2, seconds=0)
+
+
+def test_throughput_counts_rows(mask_sum_path):
+    conditions = Conditions(batch_size=4, sequence_length=8)
+    found = measure_throughput(mask_sum_path, conditions, vocab_size=7, num_callers=2, seconds=0.01)
+    assert found.rows_per_s == pytest.approx(4 * found.latency.repeats / found.seconds)
+    assert found.to_dict()["latency"]["repeats"] == found.latency.repeats
 
 
 def test_session_runs_the_feed_it_is_given(mask_sum_path):

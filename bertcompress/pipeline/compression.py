@@ -14,7 +14,8 @@ from bertcompress.data.batches import epoch_batches
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.distill import DistillLoss, DistillWeights, distill, embedding_groups
 from bertcompress.errors import BudgetError
-from bertcompress.pipeline.preparation import checks, metrics_of, uniform_bert_operators
+from bertcompress.pipeline.operator_costs import uniform_bert_operators
+from bertcompress.pipeline.preparation import checks, metrics_of
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.timing import measure_whole
 from bertcompress.run_folder import read_json

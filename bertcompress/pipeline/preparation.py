@@ -11,13 +11,12 @@ from transformers import BertForSequenceClassification
 from bertcompress.data.tokenized import TokenizedSplit, tokenize
 from bertcompress.distill import teacher_targets
 from bertcompress.errors import BudgetError, DataError
-from bertcompress.latency.store import LatencyStore
-from bertcompress.latency.table import best_clock, build_latency_table
+from bertcompress.pipeline.operator_costs import operator_table
 from bertcompress.pipeline.run import SPLITS, Run
-from bertcompress.pipeline.timing import export_architecture, measure_whole
+from bertcompress.pipeline.timing import measure_whole
 from bertcompress.search import Budgets, check_feasible
 from bertcompress.search.budget import Cost
-from bertcompress.space import Architecture, Child, Operator, SearchSpace
+from bertcompress.space import Architecture, Child
 from bertcompress.teacher import fine_tune, has_head, load_config, load_teacher
 from bertcompress.training import (
     Checks,
@@ -49,22 +48,6 @@ def prepare_data(run: Run) -> None:
     run.folder.write_json("data/task.json", described)
 
 
-def uniform_bert_operators(run: Run) -> tuple[list[Operator], list[Operator]]:
-    """The attentions and the feed-forwards that a uniform BERT may repeat: those of the space.
-
-    A space without one of them gets a third of the teacher's heads, or an inner width of the hidden size.
-    """
-    operators = sorted({operator for position in run.space.choices for operator in position})
-    attentions = [operator for operator in operators if operator.kind == "mha"]
-    feed_forwards = [operator for operator in operators if operator.kind == "ffn"]
-    dimensions = run.space.dimensions
-    heads = max(1, dimensions.hidden_size // dimensions.head_size // 3)
-    return (
-        attentions or [Operator("mha", heads)],
-        feed_forwards or [Operator("ffn", dimensions.hidden_size)],
-    )
-
-
 def settle_latency(run: Run) -> None:
     """Measure the teacher, fit the operator costs, turn a speedup into milliseconds, prove that a child fits.
 
@@ -73,19 +56,7 @@ def settle_latency(run: Run) -> None:
     """
     wanted = run.recipe.budget
     teacher_ms = measure_whole([run.teacher_architecture], run.conditions)[run.teacher_architecture.name]
-    attentions, feed_forwards = uniform_bert_operators(run)
-    extra = [op for op in (*attentions, *feed_forwards) if op not in run.space.choices[0]]
-    table = build_latency_table(
-        SearchSpace(run.space.dimensions, tuple((*position, *extra) for position in run.space.choices)),
-        run.conditions,
-        export_architecture,
-        rng=random.Random(run.recipe.seed),
-        store=LatencyStore(),
-        num_chains=run.recipe.latency.num_chains,
-        num_heldout=run.recipe.latency.num_heldout,
-        clock=best_clock(run.conditions),
-        on_progress=lambda done, total: run.say(f"latency: {done} of {total} chains exported"),
-    )
+    table = operator_table(run)
     latency_ms = wanted.latency_ms if wanted.speedup is None else teacher_ms / wanted.speedup
 
     def cost_of(child: Child) -> Cost:

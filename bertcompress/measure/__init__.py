@@ -1,0 +1,54 @@
+"""The one latency instrument: whoever wants a latency, the table, the benchmark or the report, reads it here.
+
+clock times contenders in turns, session opens files under stated conditions, machine says where and on which
+CPUs, noise says whether the machine was quiet, fresh starts a process of its own, callers asks concurrently.
+"""
+
+from __future__ import annotations
+
+from bertcompress.measure.clock import (
+    CLOCKS,
+    LatencySummary,
+    Ratio,
+    measure_interleaved,
+    ratio,
+    repeats_needed,
+    summarize,
+    time_interleaved,
+)
+from bertcompress.measure.machine import cpu_model, gpu_model, machine_key, num_cpus, pinned
+from bertcompress.measure.noise import Noise, NoiseWatch
+from bertcompress.measure.session import (
+    Conditions,
+    check_provider,
+    measure_files,
+    random_feed,
+    session,
+    time_files,
+    timed_call,
+)
+
+__all__ = [
+    "CLOCKS",
+    "Conditions",
+    "LatencySummary",
+    "Noise",
+    "NoiseWatch",
+    "Ratio",
+    "check_provider",
+    "cpu_model",
+    "gpu_model",
+    "machine_key",
+    "measure_files",
+    "measure_interleaved",
+    "num_cpus",
+    "pinned",
+    "random_feed",
+    "ratio",
+    "repeats_needed",
+    "session",
+    "summarize",
+    "time_files",
+    "time_interleaved",
+    "timed_call",
+]

@@ -1,0 +1,209 @@
+"""Timing by turns: contenders alternate, so that a slow minute of the machine touches all of them alike.
+
+A percentile is given only when enough repeats lie beyond it, and the cost of reading the clock is taken off.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+Clock = Callable[[], float]
+# "thread" counts the calling thread's own time: it ignores busy neighbours, and sees no other thread's work.
+CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "thread": time.thread_time}
+CALLS_PER_TURN = 4
+MIN_REPEATS = 5
+# A percentile stands on at least this many samples beyond it.
+MIN_SAMPLES_BEYOND = 5
+NOISY_IQR_SHARE = 0.1
+# Warm-up goes on until this many calls are no longer faster than those before, but not without an end.
+WARM_UP_WINDOW = 3
+MAX_WARM_UP_WINDOWS = 10
+STABLE_SHARE = 0.05
+CLOCK_READINGS = 101
+
+
+@dataclass(frozen=True)
+class LatencySummary:
+    """Repeated timings of one contender; a percentile its repeats cannot support is None.
+
+    `p50_low_ms` to `p50_high_ms` holds the median with 95% confidence, whatever the distribution, as far as
+    turns are independent of each other. `cpus` are those that the threads were held to; empty: to none.
+    """
+
+    p50_ms: float
+    p95_ms: float | None
+    p99_ms: float | None
+    iqr_ms: float
+    repeats: int
+    p50_low_ms: float | None = None
+    p50_high_ms: float | None = None
+    cpus: tuple[int, ...] = ()
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the middle half of the timings spreads over more than a tenth of the median."""
+        return self.iqr_ms > NOISY_IQR_SHARE * self.p50_ms
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields and the noise flag as JSON values."""
+        return {**asdict(self), "cpus": list(self.cpus), "noisy": self.noisy}
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How much time one contender takes of another's, with a 95% interval over the turns they shared."""
+
+    median: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        """The fields as JSON values."""
+        return asdict(self)
+
+
+def repeats_needed(percentile: float) -> int:
+    """The fewest repeats that leave MIN_SAMPLES_BEYOND samples beyond `percentile`: 500 for 99."""
+    # Rounded first: 5 / (1 - 0.99) is a hair above 500 in floating point.
+    return int(np.ceil(round(MIN_SAMPLES_BEYOND / (1 - percentile / 100), 6)))
+
+
+def summarize(
+    seconds: Sequence[float] | np.ndarray, percentiles: Sequence[float] = (50, 95, 99)
+) -> LatencySummary:
+    """Timings in seconds as a summary in milliseconds; p95 and p99 only where asked for and supported.
+
+    An array of turns (turns, calls) also gives the interval of the median.
+    """
+    timings = np.asarray(seconds, dtype=np.float64) * 1000
+    milliseconds = timings.ravel()
+    repeats = len(milliseconds)
+
+    def supported(percentile: float) -> float | None:
+        if percentile not in percentiles or repeats < repeats_needed(percentile):
+            return None
+        return float(np.percentile(milliseconds, percentile))
+
+    first_quartile, third_quartile = np.percentile(milliseconds, [25, 75])
+    low, high = median_interval(np.median(timings, axis=1)) if timings.ndim == 2 else (None, None)
+    return LatencySummary(
+        p50_ms=float(statistics.median(milliseconds.tolist())),
+        p95_ms=supported(95),
+        p99_ms=supported(99),
+        iqr_ms=float(third_quartile - first_quartile),
+        repeats=repeats,
+        p50_low_ms=low,
+        p50_high_ms=high,
+    )
+
+
+def median_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """A 95% interval of the median of independent values, from their order alone; all of them if too few."""
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    number = len(ordered)
+    # Ranks on either side of the middle: the count below the median is binomial (n, 1/2).
+    rank = max(0, math.floor(number / 2 - 1.96 * math.sqrt(number) / 2))
+    return float(ordered[rank]), float(ordered[number - 1 - rank])
+
+
+def ratio(seconds: np.ndarray, reference: np.ndarray) -> Ratio:
+    """Turns (turns, calls) against those of a contender in the same rounds: above 1 is slower than it.
+
+    Each round gives one quotient of medians, so that what slowed both of them down cancels.
+    """
+    quotients = np.median(seconds, axis=1) / np.median(reference, axis=1)
+    low, high = median_interval(quotients)
+    return Ratio(float(np.median(quotients)), low, high)
+
+
+def clock_overhead(clock: Clock) -> float:
+    """Seconds that a timing holds although nothing lies between its two readings: the median of many."""
+    readings = []
+    for _ in range(CLOCK_READINGS):
+        start = clock()
+        readings.append(clock() - start)
+    return statistics.median(readings)
+
+
+def warm_up(call: Callable[[], object], clock: Clock = time.perf_counter, max_seconds: float = 10.0) -> int:
+    """Calls until the time a call takes has settled, and says how many calls that took.
+
+    Settled: the last WARM_UP_WINDOW calls are within STABLE_SHARE of the window before. It ends after
+    MAX_WARM_UP_WINDOWS windows or `max_seconds` all the same.
+    """
+    before, spent, made = math.inf, 0.0, 0
+    while made < MAX_WARM_UP_WINDOWS * WARM_UP_WINDOW:
+        timings = []
+        for _ in range(WARM_UP_WINDOW):
+            start = clock()
+            call()
+            timings.append(clock() - start)
+        middle = statistics.median(timings)
+        spent += sum(timings)
+        made += WARM_UP_WINDOW
+        if abs(before - middle) <= STABLE_SHARE * middle or spent >= max_seconds:
+            break
+        before = middle
+    return made
+
+
+def time_interleaved(
+    contenders: Mapping[str, Callable[[], object]],
+    *,
+    min_seconds: float,
+    max_seconds: float,
+    percentiles: Sequence[float] = (50, 95, 99),
+    clock: Clock = time.perf_counter,
+) -> dict[str, np.ndarray]:
+    """Seconds of every call, (turns, CALLS_PER_TURN): rounds of alternating direction; an untimed call first.
+
+    The untimed call brings a network's weights back into the cache, where a server that runs only this one
+    has them; without it small networks look slower beside large ones. Both limits are timed seconds a
+    contender, on average. Measuring goes on past `min_seconds` until the highest percentile is supported,
+    and stops at `max_seconds` whether it is or not, but never below MIN_REPEATS.
+    """
+    for call in contenders.values():
+        warm_up(call, clock)
+    overhead = clock_overhead(clock)
+    turns: dict[str, list[list[float]]] = {name: [] for name in contenders}
+    wanted = max(MIN_REPEATS, *(repeats_needed(percentile) for percentile in percentiles), 0)
+    order = list(contenders.items())
+    spent = 0.0
+    repeats = 0
+    while repeats < MIN_REPEATS or spent < min_seconds * len(order) or repeats < wanted:
+        if not order or (repeats >= MIN_REPEATS and spent >= max_seconds * len(order)):
+            break
+        for name, call in order:
+            call()
+            turn = []
+            for _ in range(CALLS_PER_TURN):
+                start = clock()
+                call()
+                turn.append(max(0.0, clock() - start - overhead))
+            turns[name].append(turn)
+            spent += sum(turn)
+        repeats += CALLS_PER_TURN
+        order.reverse()
+    return {name: np.array(turn) for name, turn in turns.items()}
+
+
+def measure_interleaved(
+    contenders: Mapping[str, Callable[[], object]],
+    *,
+    min_seconds: float,
+    max_seconds: float,
+    percentiles: Sequence[float] = (50, 95, 99),
+    clock: Clock = time.perf_counter,
+) -> dict[str, LatencySummary]:
+    """The summaries of `time_interleaved`."""
+    timings = time_interleaved(
+        contenders, min_seconds=min_seconds, max_seconds=max_seconds, percentiles=percentiles, clock=clock
+    )
+    return {name: summarize(turns, percentiles) for name, turns in timings.items()}

@@ -1,0 +1,151 @@
+"""Exported files under stated conditions: sessions with pinned threads, inputs of full shape, times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from bertcompress.errors import BudgetError, ExportError, MissingExtraError
+from bertcompress.measure.clock import Clock, LatencySummary, summarize, time_interleaved
+from bertcompress.measure.machine import pinned
+
+PROVIDERS: dict[str, list[str]] = {
+    "cpu": ["CPUExecutionProvider"],
+    "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+}
+
+
+@dataclass(frozen=True, order=True)
+class Conditions:
+    """What a latency holds for; two latencies of different conditions are never compared."""
+
+    batch_size: int = 1
+    sequence_length: int = 32
+    num_threads: int = 1
+    precision: str = "fp32"
+    provider: str = "cpu"
+
+    def __str__(self) -> str:
+        threads = "1 thread" if self.num_threads == 1 else f"{self.num_threads} threads"
+        shape = f"batch {self.batch_size} x {self.sequence_length} tokens"
+        return f"{shape}, {threads}, {self.precision}, {self.provider}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return asdict(self)
+
+
+def check_provider(provider: str) -> list[str]:
+    """ONNX Runtime's provider list for "cpu" or "cuda".
+
+    Raises:
+        MissingExtraError: this onnxruntime was built without the provider.
+        BudgetError: the word is unknown.
+    """
+    if provider not in PROVIDERS:
+        raise BudgetError(f"provider: {provider!r} is unknown; use one of {', '.join(PROVIDERS)}")
+    names = PROVIDERS[provider]
+    if names[0] not in ort.get_available_providers():
+        found = ", ".join(ort.get_available_providers())
+        raise MissingExtraError(
+            f"provider {provider}: this onnxruntime has only {found}; run "
+            'pip uninstall onnxruntime && pip install "bertcompress[gpu]"'
+        )
+    return names
+
+
+def session(path: Path | str, num_threads: int, provider: str = "cpu") -> ort.InferenceSession:
+    """An ONNX Runtime session of an already optimised file, its threads counted and not spinning.
+
+    Opened at level BASIC: a higher level would undo the choice of fusions that was made at export.
+
+    Raises:
+        ExportError: the provider is there but could not start, so the run would fall back to another.
+    """
+    names = check_provider(provider)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3
+    # Spinning threads of one contender would steal time from the next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    opened = ort.InferenceSession(str(path), options, providers=names)
+    if names[0] not in opened.get_providers():
+        raise ExportError(f"{path}: provider {provider} did not start; see ONNX Runtime's CUDA requirements")
+    return opened
+
+
+def random_feed(
+    opened: ort.InferenceSession, conditions: Conditions, *, vocab_size: int, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Inputs of the conditions' full shape for all inputs of the graph: unpadded, ids below `vocab_size`."""
+    shape = (conditions.batch_size, conditions.sequence_length)
+    arrays = {
+        "input_ids": np.random.default_rng(seed).integers(0, vocab_size, shape, dtype=np.int64),
+        "attention_mask": np.ones(shape, dtype=np.int64),
+        "token_type_ids": np.zeros(shape, dtype=np.int64),
+    }
+    return {graph_input.name: arrays[graph_input.name] for graph_input in opened.get_inputs()}
+
+
+def timed_call(
+    path: Path | str, conditions: Conditions, *, vocab_size: int, seed: int = 0
+) -> Callable[[], object]:
+    """A call without arguments that runs the file once under the conditions, for `measure_interleaved`."""
+    opened = session(path, conditions.num_threads, conditions.provider)
+    feed = random_feed(opened, conditions, vocab_size=vocab_size, seed=seed)
+    return lambda: opened.run(None, feed)
+
+
+def time_files(
+    paths: Mapping[str, Path],
+    conditions: Conditions,
+    *,
+    vocab_size: int,
+    min_seconds: float,
+    max_seconds: float,
+    percentiles: Sequence[float] = (50, 95, 99),
+    clock: Clock = time.perf_counter,
+) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
+    """Seconds of ONNX files against each other under the conditions, and the CPUs that held the threads.
+
+    Seconds are (turns, calls) of each file; limits as in `time_interleaved`.
+    """
+    with pinned(conditions.num_threads) as cpus:
+        calls = {name: timed_call(path, conditions, vocab_size=vocab_size) for name, path in paths.items()}
+        timings = time_interleaved(
+            calls, min_seconds=min_seconds, max_seconds=max_seconds, percentiles=percentiles, clock=clock
+        )
+    return timings, cpus
+
+
+def measure_files(
+    paths: Mapping[str, Path],
+    conditions: Conditions,
+    *,
+    vocab_size: int,
+    min_seconds: float,
+    max_seconds: float,
+    percentiles: Sequence[float] = (50, 95, 99),
+    clock: Clock = time.perf_counter,
+) -> dict[str, LatencySummary]:
+    """The summaries of `time_files`."""
+    timings, cpus = time_files(
+        paths,
+        conditions,
+        vocab_size=vocab_size,
+        min_seconds=min_seconds,
+        max_seconds=max_seconds,
+        percentiles=percentiles,
+        clock=clock,
+    )
+    return {name: replace(summarize(turns, percentiles), cpus=cpus) for name, turns in timings.items()}

@@ -1,0 +1,69 @@
+"""The latency table of a recipe's space: what search, budgets and `bertcompress latency table` stand on."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from bertcompress.latency.store import LatencyStore
+from bertcompress.latency.table import LatencyTable, best_clock, build_latency_table
+from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.timing import export_architecture
+from bertcompress.recipe import Recipe
+from bertcompress.run_folder import RunFolder
+from bertcompress.space import Operator, SearchSpace
+
+
+def uniform_bert_operators(run: Run) -> tuple[list[Operator], list[Operator]]:
+    """The attentions and the feed-forwards that a uniform BERT may repeat: those of the space.
+
+    A space without one of them gets a third of the teacher's heads, or an inner width of the hidden size.
+    """
+    operators = sorted({operator for position in run.space.choices for operator in position})
+    attentions = [operator for operator in operators if operator.kind == "mha"]
+    feed_forwards = [operator for operator in operators if operator.kind == "ffn"]
+    dimensions = run.space.dimensions
+    heads = max(1, dimensions.hidden_size // dimensions.head_size // 3)
+    return (
+        attentions or [Operator("mha", heads)],
+        feed_forwards or [Operator("ffn", dimensions.hidden_size)],
+    )
+
+
+def operator_table(run: Run, num_heldout: int | None = None) -> LatencyTable:
+    """The table for the run's space and a uniform BERT's operators; read where it was measured before.
+
+    The error is told on `num_heldout` chains; by default on as many as the recipe says.
+    """
+    attentions, feed_forwards = uniform_bert_operators(run)
+    extra = [op for op in (*attentions, *feed_forwards) if op not in run.space.choices[0]]
+    chosen = run.recipe.latency
+    return build_latency_table(
+        SearchSpace(run.space.dimensions, tuple((*position, *extra) for position in run.space.choices)),
+        run.conditions,
+        export_architecture,
+        rng=random.Random(run.recipe.seed),
+        store=LatencyStore(),
+        num_chains=chosen.num_chains,
+        num_heldout=chosen.num_heldout if num_heldout is None else num_heldout,
+        clock=best_clock(run.conditions),
+        on_progress=lambda done, total: run.say(f"latency: {done} of {total} chains exported"),
+    )
+
+
+def recipe_table(
+    recipe: Recipe, *, num_heldout: int | None = None, console: Console | None = None
+) -> LatencyTable:
+    """`operator_table` of a recipe without a run: reads data and teacher, and writes to the store alone.
+
+    Raises:
+        BertCompressError: anything about the recipe's data or teacher that the user can put right.
+    """
+    with tempfile.TemporaryDirectory(prefix="bertcompress-table-") as folder:
+        run = Run(recipe, RunFolder(Path(folder)), console)
+        # A run reads the task from its data stage, which has not run here.
+        run.task = run.prepared.task
+        return operator_table(run, num_heldout)
