@@ -18,7 +18,7 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
-    PreTrainedConfig,
+    PretrainedConfig,
     PreTrainedTokenizerBase,
 )
 from transformers import logging as transformers_logging
@@ -99,7 +99,7 @@ def load_config(location: str) -> BertConfig:
         TeacherError: it cannot be loaded, or is another model type.
     """
     try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(location)
+        config: PretrainedConfig = AutoConfig.from_pretrained(location)
     except (OSError, ValueError) as error:
         raise TeacherError(f"teacher.source: {location} cannot be loaded: {_first_line(error)}") from error
     if not isinstance(config, BertConfig):
