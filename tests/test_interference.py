@@ -27,6 +27,7 @@ from bertcompress.supernet.interference import (
 )
 from bertcompress.supernet.interference_summary import summarize_interference, summarize_mixing
 from bertcompress.supernet.mixing import MIXES, Mixed, measure_mixing, mix_signals
+from bertcompress.supernet.proxies import gradient_proxies
 
 WIDTH, NUM_POSITIONS = 8, 4
 OPERATORS = ("relu", "tanh", "gelu", "none")
@@ -178,9 +179,7 @@ def test_one_batch_is_not_enough(chain: ProbedChain[str, Batch]) -> None:
 
 
 def test_the_same_generator_gives_the_same_pairs(chain: ProbedChain[str, Batch]) -> None:
-    runs = [
-        measure_interference(chain, make_batches(), num_pairs=4, rng=random.Random(3)) for _ in range(2)
-    ]
+    runs = [measure_interference(chain, make_batches(), num_pairs=4, rng=random.Random(3)) for _ in range(2)]
     assert runs[0] == runs[1]
 
 
@@ -203,13 +202,13 @@ def test_taking_over_both_signals_makes_the_gradients_equal(chain: ProbedChain[s
         assert signals["input"].cosines[-1] != signals["input"].cosines[0]
 
 
-def test_a_linear_operator_shows_each_signal_alone() -> None:
-    # The gradient of a dense layer is (output gradient)^T input: with equal output gradients, the input decides.
+def test_without_output_gradients_there_is_nothing_to_agree_on() -> None:
+    # The gradient of a dense layer is (output gradient)^T input: without the one, the other is nothing.
     dense = DenseChain(2, ("relu", "tanh"))
     for layer in dense.layers[1].values():
         assert isinstance(layer, Layer)
         layer.activation = lambda x: x
-    dense.head.weight.data.zero_()  # no signal from the output: the last layer's gradient vanishes
+    dense.head.weight.data.zero_()
     rows = mix_signals(dense.probed, ("relu", "tanh"), ("tanh", "tanh"), make_batches()[0], 1, 0)
     assert all(row.cosines == (0,) * len(MIXES) for row in rows)
 
@@ -317,5 +316,28 @@ def test_the_bootstrap_covers_the_spread_and_keeps_a_single_row() -> None:
     expected = 1.645 * values.std() / 200**0.5
     assert found.high - found.value == pytest.approx(expected, rel=0.25)
     assert found.value - found.low == pytest.approx(expected, rel=0.25)
-    assert bootstrap(lambda rows: float(rows[0]), [1], seed=0).to_dict() == dict(value=0, low=0, high=0)
+    assert bootstrap(lambda rows: float(rows[0]), [1], seed=0).to_dict() == {"value": 0, "low": 0, "high": 0}
     assert bootstrap(lambda rows: values[rows].mean(), [200], seed=0) == found
+
+
+def test_proxies_are_zero_exactly_where_nothing_can_be_learnt() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        nets = {"alive": nn.Linear(3, 1), "dead": nn.Linear(3, 1)}
+    batch = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+
+    def loss_of(child: str, batch: torch.Tensor) -> torch.Tensor:
+        return (nets[child](batch) * (child == "alive")).square().mean()
+
+    found = gradient_proxies(
+        list(nets), [batch], loss_of=loss_of, weights_of=lambda child: list(nets[child].parameters())
+    )
+    assert found["gradient_norm"][0] > 0
+    assert found["snip"][0] > 0
+    assert found["gradient_norm"][1] == found["snip"][1] == 0
+    weight, bias = nets["alive"].parameters()
+    loss_of("alive", batch).backward()
+    assert weight.grad is not None
+    assert bias.grad is not None
+    by_hand = (weight * weight.grad).abs().sum() + (bias * bias.grad).abs().sum()
+    assert found["snip"][0] == pytest.approx(by_hand.item())

@@ -11,15 +11,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    "errors", "space", "recipe", "recipe_template", "run_folder", "hub", "data", "model", "training",
-    "teacher", "supernet", "search", "measure", "export", "latency", "distill", "benchmark", "report",
-    "pipeline", "command_line", "commands_latency", "cli",
+    "errors", "space", "recipe", "recipe_template", "run_folder", "standalone", "hub", "data", "model",
+    "training", "teacher", "supernet", "search", "measure", "export", "latency", "distill", "benchmark",
+    "report", "pipeline", "command_line", "commands_latency", "cli",
 )  # fmt: skip
 SEES_A_RECIPE = {"recipe", "pipeline", "commands_latency", "cli"}
 WITHOUT_TORCH = (
     "bertcompress", "bertcompress.errors", "bertcompress.space", "bertcompress.recipe",
-    "bertcompress.recipe_template", "bertcompress.run_folder", "bertcompress.measure",
-    "bertcompress.command_line", "bertcompress.commands_latency", "bertcompress.cli",
+    "bertcompress.recipe_template", "bertcompress.run_folder", "bertcompress.standalone",
+    "bertcompress.measure", "bertcompress.command_line", "bertcompress.commands_latency", "bertcompress.cli",
     "bertcompress.export.runtime",
 )  # fmt: skip
 # Besides torch, what loads it or takes about as long.

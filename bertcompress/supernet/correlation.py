@@ -54,7 +54,7 @@ def _correlation(function: Callable[..., object], first: np.ndarray, second: np.
 
 
 def partial_spearman(first: np.ndarray, second: np.ndarray, controls: Sequence[np.ndarray]) -> float:
-    """Spearman's correlation of two (n,) arrays given others: of what ranks leave after a linear fit to theirs."""
+    """Spearman's correlation of two (n,) arrays given others: of what a linear fit to their ranks leaves."""
     ranks = [stats.rankdata(control) for control in controls]
     design = np.column_stack([np.ones(len(first)), *ranks])  # (n, 1 + controls)
 
@@ -68,7 +68,7 @@ def partial_spearman(first: np.ndarray, second: np.ndarray, controls: Sequence[n
 
 
 def top_k_regret(score: np.ndarray, truth: np.ndarray, k: int) -> float:
-    """How much worse the best of the `k` best-scored is than the best of all; lower is better in both (n,)."""
+    """How much worse the best of the `k` best-scored is than the best of all; both are losses (n,)."""
     chosen = np.argsort(score, kind="stable")[:k]
     return float(truth[chosen].min() - truth.min())
 

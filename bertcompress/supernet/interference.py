@@ -154,9 +154,7 @@ def compare(
         )
 
 
-def shared_positions(
-    chain: ProbedChain[Op, B], first: tuple[Op, ...], second: tuple[Op, ...]
-) -> list[int]:
+def shared_positions(chain: ProbedChain[Op, B], first: tuple[Op, ...], second: tuple[Op, ...]) -> list[int]:
     """Positions where both children have one operator, and it has weights."""
     pairs = enumerate(zip(first, second, strict=True))
     return [

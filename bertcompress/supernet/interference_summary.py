@@ -142,7 +142,7 @@ def _kind(table: Table, pairs: np.ndarray, chosen: np.ndarray, seed: int) -> dic
 
 
 def summarize_mixing(mixed: Sequence[Mixed], *, seed: int) -> dict[str, Any]:
-    """Mean cosine at every mix of every signal, whether the means rise, and in how many of the pairs they do."""
+    """Mean cosine at each mix of each signal, whether the means rise, and in what share of pairs they do."""
     found: dict[str, Any] = {"mixes": list(MIXES), "num_pairs": len({row.pair for row in mixed})}
     for signal in SIGNALS:
         rows = np.array([row.cosines for row in mixed if row.signal == signal])  # (pairs, mixes)

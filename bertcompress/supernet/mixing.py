@@ -2,9 +2,9 @@
 
 A correlation of gradients with inputs may come from a common cause. Here the input of a shared operator, or
 the gradient that arrives at its output, is mixed with the other child's, and the gradients' cosine is read
-again (the input mixing is that of Xu et al. 2022, arXiv 2108.12821, section 3; the other two are ours). With both
-signals taken over the two gradients are equal, so the cosine is 1: what is left at a mix of 1 of the input alone
-is the share of the interference that sits in the output gradients."""
+again (the input mixing is that of Xu et al. 2022, arXiv 2108.12821, section 3; the others are ours). With
+both signals taken over, the two gradients are equal and the cosine is 1: what is missing at a mix of 1 of the
+input alone is the share of the interference that sits in the output gradients."""
 
 from __future__ import annotations
 
@@ -144,8 +144,6 @@ def measure_mixing(
         first, second = children
         places = [p for p in shared_positions(chain, first, second) if first[:p] != second[:p]]
         if places:
-            found += mix_signals(
-                chain, first, second, batches[pair % len(batches)], rng.choice(places), pair
-            )
+            found += mix_signals(chain, first, second, batches[pair % len(batches)], rng.choice(places), pair)
             pair += 1
     return found

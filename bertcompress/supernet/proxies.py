@@ -1,6 +1,6 @@
 """Zero-cost proxies: scores of a child before any training, which a trained supernet has to beat.
 
-The gradient's norm and the connection sensitivity, as compared by Abdelfattah et al. 2021 (arXiv 2101.08134)."""
+Gradient norm and connection sensitivity, as compared by Abdelfattah et al. 2021 (arXiv 2101.08134)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def gradient_proxies(
     """Both proxies of every child, a mean over the batches; more is taken to be better.
 
     `gradient_norm` sums the norms of the weights' gradients. `snip` sums |weight x gradient|, the loss that
-    removing single weights would cost (Lee et al. 2019, arXiv 1810.02340). `weights_of` names a child's weights.
+    removing single weights would cost (Lee et al. 2019, arXiv 1810.02340).
+    `weights_of` gives a child's weights.
     """
     norms, sensitivities = [], []
     for child in children:

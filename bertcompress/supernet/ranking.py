@@ -1,8 +1,8 @@
 """Ranking, judged: does the supernet order children as stand-alone training does, and better than counting?
 
-Correlations come with bootstrap intervals over children, differences are paired, and the supernet stands beside
-what costs nothing: parameters, MACs, operator counts, proxies (Yu et al. 2020, arXiv 1902.08142, and Zela et al.
-2020, arXiv 2001.10422, on why a supernet's ranking has to be checked). Everything is a loss: lower is better."""
+Correlations come with bootstrap intervals over children, differences are paired, and the supernet stands
+beside what costs nothing: parameters, MACs, operator counts, proxies. Why a supernet's ranking has to be
+checked: Yu et al. 2020, arXiv 1902.08142; Zela et al. 2020, arXiv 2001.10422. All scores are losses."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from bertcompress.supernet.correlation import (
     CONFIDENCE,
+    NUM_RESAMPLES,
     Estimate,
     bootstrap,
     kendall,
@@ -56,7 +57,7 @@ def count_baselines(
     costs: Mapping[str, Sequence[float]],
     proxies: Mapping[str, Sequence[float]],
 ) -> list[Baseline]:
-    """The baselines of every space: costs and proxies (more is better), operator counts, and their linear model.
+    """The baselines of every space: costs and proxies (more is better), operator counts, their linear model.
 
     `truth` is (children, seeds); the linear model predicts each child from all others.
     """
@@ -97,15 +98,27 @@ def _as_matrix(score: np.ndarray) -> np.ndarray:
     return score.reshape(len(score), -1)  # (n, supernets)
 
 
-def kendall_estimate(score: np.ndarray, truth: np.ndarray, *, seed: int) -> Estimate:
+def kendall_estimate(
+    score: np.ndarray, truth: np.ndarray, *, seed: int, num_resamples: int = NUM_RESAMPLES
+) -> Estimate:
     """Mean tau with its interval over children, and over supernets where score (n, supernets) has several."""
     matrix = _as_matrix(score)
     return bootstrap(
-        lambda rows, nets: mean_kendall(matrix[np.ix_(rows, nets)], truth[rows]), matrix.shape, seed
+        lambda rows, nets: mean_kendall(matrix[np.ix_(rows, nets)], truth[rows]),
+        matrix.shape,
+        seed,
+        num_resamples=num_resamples,
     )
 
 
-def kendall_difference(first: np.ndarray, second: np.ndarray, truth: np.ndarray, *, seed: int) -> Estimate:
+def kendall_difference(
+    first: np.ndarray,
+    second: np.ndarray,
+    truth: np.ndarray,
+    *,
+    seed: int,
+    num_resamples: int = NUM_RESAMPLES,
+) -> Estimate:
     """Tau of the first score minus that of the second, both on the same resampled children."""
     ours, theirs = _as_matrix(first), _as_matrix(second)
 
@@ -113,13 +126,14 @@ def kendall_difference(first: np.ndarray, second: np.ndarray, truth: np.ndarray,
         left = mean_kendall(ours[np.ix_(rows, our_nets)], truth[rows])
         return left - mean_kendall(theirs[np.ix_(rows, their_nets)], truth[rows])
 
-    return bootstrap(difference, (len(truth), ours.shape[1], theirs.shape[1]), seed)
+    sizes = (len(truth), ours.shape[1], theirs.shape[1])
+    return bootstrap(difference, sizes, seed, num_resamples=num_resamples)
 
 
-def seed_ceiling(truth: np.ndarray, *, seed: int) -> Estimate | None:
+def seed_ceiling(truth: np.ndarray, *, seed: int, num_resamples: int = NUM_RESAMPLES) -> Estimate | None:
     """Mean tau between two seeds of the truth (n, seeds): what a perfect score of one seed reaches.
 
-    None with a single seed. A score may pass it, because it is held against the seeds' mean, which is steadier.
+    None with a single seed. A score may pass it: it is held against the seeds' mean, which is steadier.
     """
     pairs = list(itertools.combinations(range(truth.shape[1]), 2))
     if not pairs:
@@ -128,7 +142,7 @@ def seed_ceiling(truth: np.ndarray, *, seed: int) -> Estimate | None:
     def between_seeds(rows: np.ndarray) -> float:
         return float(np.mean([kendall(truth[rows, a], truth[rows, b]) for a, b in pairs]))
 
-    return bootstrap(between_seeds, [len(truth)], seed)
+    return bootstrap(between_seeds, [len(truth)], seed, num_resamples=num_resamples)
 
 
 def rank_report(
@@ -138,6 +152,7 @@ def rank_report(
     baselines: Sequence[Baseline],
     *,
     seed: int,
+    num_resamples: int = NUM_RESAMPLES,
 ) -> dict[str, Any]:
     """How well `score` ranks the children, beside the ceiling and the baselines, with a verdict in words.
 
@@ -149,12 +164,14 @@ def rank_report(
     if len(names) < FEWEST_CHILDREN:
         raise ValueError(f"{len(names)} children; {FEWEST_CHILDREN} or more are needed to speak of a ranking")
     if not len(names) == len(truth) == len(score) or truth.ndim != 2:
-        raise ValueError(f"{len(names)} children, truth {truth.shape}, score {score.shape}: do not go together")
+        raise ValueError(
+            f"{len(names)} children, truth {truth.shape}, score {score.shape}: do not go together"
+        )
     mean = truth.mean(axis=1)
-    supernet = _described(score, mean, seed)
-    rows = [_baseline_row(baseline, score, mean, seed) for baseline in baselines]
+    supernet = _described(score, mean, seed, num_resamples)
+    rows = [_baseline_row(baseline, score, mean, seed, num_resamples) for baseline in baselines]
     rows.sort(key=lambda row: -row["kendall"]["value"])
-    ceiling = seed_ceiling(truth, seed=seed)
+    ceiling = seed_ceiling(truth, seed=seed, num_resamples=num_resamples)
     words, warnings = verdict(supernet, rows)
     return {
         "num_children": len(names),
@@ -172,13 +189,13 @@ def rank_report(
     }
 
 
-def _described(score: np.ndarray, truth: np.ndarray, seed: int) -> dict[str, Any]:
+def _described(score: np.ndarray, truth: np.ndarray, seed: int, num_resamples: int) -> dict[str, Any]:
     columns = _columns(score)
     regrets = {
         str(k): float(np.mean([top_k_regret(column, truth, k) for column in columns])) for k in REGRET_AT
     }
     return {
-        "kendall": kendall_estimate(score, truth, seed=seed).to_dict(),
+        "kendall": kendall_estimate(score, truth, seed=seed, num_resamples=num_resamples).to_dict(),
         "spearman": float(np.mean([spearman(column, truth) for column in columns])),
         "pearson": float(np.mean([pearson(column, truth) for column in columns])),
         # A child drawn blindly is this much worse than the best.
@@ -187,24 +204,27 @@ def _described(score: np.ndarray, truth: np.ndarray, seed: int) -> dict[str, Any
     }
 
 
-def _baseline_row(baseline: Baseline, score: np.ndarray, truth: np.ndarray, seed: int) -> dict[str, Any]:
+def _baseline_row(
+    baseline: Baseline, score: np.ndarray, truth: np.ndarray, seed: int, num_resamples: int
+) -> dict[str, Any]:
     flipped = baseline.either_sign and kendall(baseline.score, truth) < 0
     values = -baseline.score if flipped else baseline.score
+    difference = kendall_difference(score, values, truth, seed=seed, num_resamples=num_resamples)
     return {
         "name": baseline.name + (" (fewer is better)" if flipped else ""),
         "uses_truth": baseline.uses_truth,
         "sign_from_truth": baseline.either_sign,
-        **_described(values, truth, seed),
-        "difference": kendall_difference(score, values, truth, seed=seed).to_dict(),
+        **_described(values, truth, seed, num_resamples),
+        "difference": difference.to_dict(),
     }
 
 
 def verdict(supernet: Mapping[str, Any], baselines: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
-    """Whether the supernet is worth using on this space, in a sentence, and a warning a baseline that beats it."""
+    """Whether the supernet is worth using on this space, in words, and a warning a baseline that beats it."""
     tau = supernet["kendall"]
     warnings = [
-        f"{row['name']} ranks these children better than the supernet: tau {_interval(row['kendall'])} against "
-        f"{_interval(tau)}" + (" (fitted on stand-alone results)" if row["uses_truth"] else "")
+        f"{row['name']} ranks these children better than the supernet: tau {_interval(row['kendall'])} "
+        f"against {_interval(tau)}" + (" (fitted on stand-alone results)" if row["uses_truth"] else "")
         for row in baselines
         if row["difference"]["value"] < 0
     ]

@@ -1,8 +1,8 @@
 """Stand-alone training of many children: the ground truth that a supernet's ranking is held against.
 
-The work is cut into pieces, a child and a seed each, with one result file a piece. Whoever wants a piece takes
-its lock first, and the system frees the locks of a process that is gone: so any number of processes share the
-work, a lost one's piece is taken up by another, and a killed command goes on where it was."""
+The work is cut into pieces, a child and a seed each, with one result file a piece. Whoever wants a piece
+takes its lock first, and the system frees the locks of a process that is gone: so any number of processes
+share the work, a lost one's piece is taken up by another, and a killed command goes on where it was."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def train_children(
 ) -> dict[str, list[dict[str, Any]]]:
     """Train every child with every seed, or read what `folder` has; results by name, in the seeds' order.
 
-    A result is {"child", "seed", "seconds", "metrics"}. With several processes, `train_child` must pickle, and
-    each process (started afresh) gets one thread. The folder belongs to one set of training settings.
+    A result is {"child", "seed", "seconds", "metrics"}. With several processes, `train_child` must pickle,
+    and each process (started afresh) gets one thread. The folder belongs to one set of training settings.
 
     Raises:
         RunFolderError: every process ended before the work did; what is trained is kept.
@@ -91,8 +91,8 @@ def train_children(
     if missing:
         raise RunFolderError(
             f"{folder}: {len(missing)} of {len(pieces)} trainings are missing, first {missing[0].name} with "
-            f"seed {missing[0].seed}: every process ended early, its message is above; run the command again, "
-            "it goes on from here"
+            f"seed {missing[0].seed}: every process ended early, its message is above; run the command "
+            "again, it goes on from here"
         )
     found = {(piece.name, piece.seed): _read(folder / piece.file_name) for piece in pieces}
     return {name: [found[name, seed] for seed in seeds] for name in children}
@@ -169,7 +169,7 @@ def _work_together(
             # Each starts elsewhere in the list, so that they seldom ask for the same piece.
             start = index * len(pieces) // processes
             order = [*pieces[start:], *pieces[:start]]
-            worker = context.Process(target=_worker, args=(order, train_child, folder), daemon=True)
+            worker = context.Process(target=_work, args=(order, train_child, folder), daemon=True)
             worker.start()
             workers.append(worker)
     reported = -1
@@ -180,15 +180,6 @@ def _work_together(
         if on_progress is not None and done != reported:
             on_progress(done, len(pieces))
             reported = done
-
-
-def _worker(
-    pieces: Sequence[Piece[C]], train_child: Callable[[C, int], Metrics], folder: Path
-) -> None:  # pragma: no cover - runs in a process of its own
-    import torch
-
-    torch.set_num_threads(1)
-    _work(pieces, train_child, folder)
 
 
 @contextmanager
