@@ -221,17 +221,18 @@ class FakeRun:
 
     def cost_of(self, child: Child) -> Cost:
         architecture = Architecture(self.space.dimensions, child)
-        return Cost(architecture.num_parameters, architecture.macs(32) / 1e8)
+        latency_ms = architecture.macs(32) / 1e8
+        return Cost.of(num_parameters=architecture.num_parameters, latency_ms=latency_ms)
 
 
 def test_the_baseline_is_the_uniform_bert_nearest_to_the_winner_within_the_budgets(tmp_path: Path) -> None:
     operators = ["mha3", "mha6", "ffn384", "ffn768", "conv3"]
     layer = ["mha6", "ffn384"]
-    run: Any = FakeRun(tmp_path, operators, Budgets(None, 1e9), layer * 2)
+    run: Any = FakeRun(tmp_path, operators, Budgets.of(latency_ms=1e9), layer * 2)
     assert [operator.name for operator in uniform_baseline(run)] == layer * 2
-    limit = run.cost_of(tuple(map(Operator.parse, layer * 2))).num_parameters - 1
-    tight: Any = FakeRun(tmp_path, operators, Budgets(limit), layer * 2)
+    limit = run.cost_of(tuple(map(Operator.parse, layer * 2)))["num_parameters"] - 1
+    tight: Any = FakeRun(tmp_path, operators, Budgets.of(num_parameters=limit), layer * 2)
     assert tight.budgets.fits(tight.cost_of(uniform_baseline(tight)))
     # Nothing fits: the smallest layer is nearest to it.
-    impossible: Any = FakeRun(tmp_path, operators, Budgets(1000), layer * 2)
+    impossible: Any = FakeRun(tmp_path, operators, Budgets.of(num_parameters=1000), layer * 2)
     assert [operator.name for operator in uniform_baseline(impossible)] == ["mha3", "ffn384"]

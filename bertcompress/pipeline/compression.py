@@ -140,7 +140,7 @@ def search_children(run: Run) -> None:
         raise BudgetError(
             "search: predicted within the budget, but measured whole above it: "
             + ", ".join(f"{f['architecture']} {f['measured_ms']:.3g} ms" for f in finalists)
-            + f"; the limit is {run.budgets.latency_ms:.3g} ms: raise search.num_finalists"
+            + f"; the limit is {run.latency['latency_ms']:.3g} ms: raise search.num_finalists"
         )
     described = {
         "winner": fitting[0]["placed"],
@@ -167,8 +167,8 @@ def _evaluation_row(evaluation: Evaluation, result: SearchResult) -> dict[str, A
     return {
         "architecture": evaluation.name,
         "score": evaluation.score,
-        "num_parameters": evaluation.cost.num_parameters,
-        "latency_ms": evaluation.cost.latency_ms,
+        "num_parameters": evaluation.cost["num_parameters"],
+        "latency_ms": evaluation.cost["latency_ms"],
         "fits": True,
         "on_front": evaluation in result.front,
     }
@@ -180,13 +180,13 @@ def _measure_finalists(run: Run, result: SearchResult) -> list[dict[str, Any]]:
         : run.recipe.search.num_finalists
     ]
     measured = measure_whole([Architecture(run.space.dimensions, e.child) for e in best], run.conditions)
-    limit = run.budgets.latency_ms
+    limit = run.budgets.get("latency_ms").upper
     return [
         {
             "architecture": evaluation.name,
             "placed": [operator.name for operator in evaluation.placed],
             "score": evaluation.score,
-            "predicted_ms": evaluation.cost.latency_ms,
+            "predicted_ms": evaluation.cost["latency_ms"],
             "measured_ms": measured[evaluation.name],
             "fits": limit is None or measured[evaluation.name] <= limit,
         }

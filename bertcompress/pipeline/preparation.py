@@ -61,9 +61,10 @@ def settle_latency(run: Run) -> None:
 
     def cost_of(child: Child) -> Cost:
         architecture = Architecture(run.space.dimensions, child)
-        return Cost(architecture.num_parameters, table.predict_ms(architecture))
+        latency_ms = table.predict_ms(architecture)
+        return Cost.of(num_parameters=architecture.num_parameters, latency_ms=latency_ms)
 
-    budgets = Budgets(wanted.num_parameters, latency_ms)
+    budgets = Budgets.of(num_parameters=wanted.num_parameters, latency_ms=latency_ms)
     try:
         feasible = check_feasible(run.space, cost_of, budgets, random.Random(run.recipe.seed))
     except BudgetError as error:

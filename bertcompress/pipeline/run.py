@@ -153,12 +153,14 @@ class Run:
     @cached_property
     def budgets(self) -> Budgets:
         """The limits in force, a speedup already turned into milliseconds."""
-        return Budgets(self.latency["num_parameters"], self.latency["latency_ms"])
+        limits = self.latency
+        return Budgets.of(num_parameters=limits["num_parameters"], latency_ms=limits["latency_ms"])
 
     def cost_of(self, child: Child) -> Cost:
         """Exact parameters and predicted latency of a placed or canonical child."""
         architecture = Architecture(self.space.dimensions, child)
-        return Cost(architecture.num_parameters, self.latency_table.predict_ms(architecture))
+        latency_ms = self.latency_table.predict_ms(architecture)
+        return Cost.of(num_parameters=architecture.num_parameters, latency_ms=latency_ms)
 
     def new_supernet(self) -> SuperBert:
         """A supernet of the space, its weights drawn from torch's generator."""

@@ -1,20 +1,20 @@
-"""Search under budgets: who proposes (SEARCHERS), what fits (budget), and the one loop (driver)."""
+"""Search under budgets: who proposes (SEARCHERS), what fits (budget, feasibility), the one loop (driver)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from bertcompress.search.budget import (
+    Budget,
     Budgets,
     Cost,
     CostOf,
     SampleChild,
-    cheapest_children,
-    check_feasible,
     sampler_within,
 )
 from bertcompress.search.driver import Evaluation, Searcher, SearchResult, search
 from bertcompress.search.evolution import Evolution
+from bertcompress.search.feasibility import PricedChild, check_feasible, nearest_child
 from bertcompress.search.pareto import pareto_front
 from bertcompress.search.random_search import RandomSearch
 from bertcompress.space import SearchSpace
@@ -27,17 +27,19 @@ SEARCHERS: dict[str, Callable[[SearchSpace, SampleChild, int], Searcher]] = {
 
 __all__ = [
     "SEARCHERS",
+    "Budget",
     "Budgets",
     "Cost",
     "CostOf",
     "Evaluation",
     "Evolution",
+    "PricedChild",
     "RandomSearch",
     "SampleChild",
     "SearchResult",
     "Searcher",
-    "cheapest_children",
     "check_feasible",
+    "nearest_child",
     "pareto_front",
     "sampler_within",
     "search",

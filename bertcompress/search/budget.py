@@ -1,36 +1,52 @@
-"""Budgets, what a child costs, and the proof before any training that some child fits.
-
-Parameters and predicted latency are sums over the positions, so the cheapest children are found exactly: the
-Pareto front of the costs is grown position by position, and what is dominated so far can never win later.
-"""
+"""What a child costs, and the limits on it: on any of the named costs, at most, at least, or both."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from bertcompress.errors import BudgetError
-from bertcompress.search.pareto import pareto_front
 from bertcompress.space import Child, SearchSpace
 
-NUM_ADDITIVITY_CHECKS = 8
 NUM_DRAWS_BEFORE_REPAIR = 20
+# The same costs summed in another order differ by rounding; a parameter of 10^11 still counts.
+RELATIVE_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a child costs; `latency_ms` is None where no latency is asked for."""
+    """Named costs of a child in one fixed order, each a sum over the positions up to a constant.
 
-    num_parameters: int
-    latency_ms: float | None = None
+    The names are `num_parameters`, `macs`, `size_mib`, `latency_ms`, and one more latency for every further
+    condition; a cost that nobody asks for may be left out, of every child alike.
+    """
 
-    @property
-    def values(self) -> tuple[int, float]:
-        """Both costs as numbers to compare; an unknown latency counts as zero for every child alike."""
-        return self.num_parameters, self.latency_ms or 0.0
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.values) or len(set(self.names)) < len(self.names):
+            raise ValueError(f"{self.values} do not go with the names {self.names}")
+
+    @classmethod
+    def of(cls, **values: float) -> Cost:
+        """The cost whose values are named by the keywords, in their order."""
+        return cls(tuple(values), tuple(values.values()))
+
+    def __getitem__(self, name: str) -> float:
+        if name not in self.names:
+            raise ValueError(f"{name} is not among the costs: {', '.join(self.names)}")
+        return self.values[self.names.index(name)]
+
+    def get(self, name: str) -> float | None:
+        """The value of that name, None where it is not among the costs."""
+        return self[name] if name in self.names else None
+
+    def to_dict(self) -> dict[str, float]:
+        """The values by name."""
+        return dict(zip(self.names, self.values, strict=True))
 
 
 CostOf: TypeAlias = Callable[[Child], Cost]
@@ -38,132 +54,115 @@ SampleChild: TypeAlias = Callable[[random.Random], Child]
 
 
 @dataclass(frozen=True)
-class Budgets:
-    """The most a child may cost; None leaves that cost free."""
+class Budget:
+    """The limits of one cost, both included; None is no limit on that side.
 
-    num_parameters: int | None = None
-    latency_ms: float | None = None
+    Raises:
+        ValueError: the upper limit is not positive, or below the lower one.
+    """
+
+    name: str
+    upper: float | None = None
+    lower: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.upper is not None and (self.upper <= 0 or self.upper < (self.lower or 0.0)):
+            raise ValueError(f"{self.name}: a limit of {self.upper} from {self.lower} up leaves nothing")
+
+    @property
+    def is_free(self) -> bool:
+        """Whether every value is allowed."""
+        return self.upper is None and self.lower is None
+
+    def overshoot(self, value: float) -> float:
+        """By which share of the limit that it breaks the value breaks it; 0.0 for one within."""
+        above = 0.0 if self.upper is None else (value - self.upper) / self.upper
+        below = (self.lower - value) / self.lower if self.lower else 0.0
+        return broken if (broken := max(above, below)) > RELATIVE_TOLERANCE else 0.0
+
+    def __str__(self) -> str:
+        upper, lower = format_value(self.name, self.upper), format_value(self.name, self.lower)
+        if self.lower is None:
+            return f"at most {upper}"
+        return f"at least {lower}" if self.upper is None else f"from {lower} to {upper}"
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Limits on any of the costs; a cost that none names is free."""
+
+    limits: tuple[Budget, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [budget.name for budget in self.limits]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two budgets of one name: {', '.join(names)}")
+
+    @classmethod
+    def of(cls, **limits: float | tuple[float | None, float | None] | None) -> Budgets:
+        """Budgets by name: a number is the most, a pair the least and the most, None leaves the cost free."""
+        pairs = {name: limit if isinstance(limit, tuple) else (None, limit) for name, limit in limits.items()}
+        budgets = (Budget(name, upper, lower) for name, (lower, upper) in pairs.items())
+        return cls(tuple(budget for budget in budgets if not budget.is_free))
+
+    def get(self, name: str) -> Budget:
+        """The budget of a cost; one without limits where there is none."""
+        return next((budget for budget in self.limits if budget.name == name), Budget(name))
+
+    def bounds(self, names: Sequence[str]) -> tuple[tuple[str, float, float], ...]:
+        """(name, lower, upper) for each of `names` (those of a `Cost`, in the order of its values).
+
+        Infinite where there is no limit.
+
+        Raises:
+            ValueError: a budget's name is not among them.
+        """
+        if unknown := [budget.name for budget in self.limits if budget.name not in names]:
+            raise ValueError(f"{', '.join(unknown)}: budgets, but not among the costs {', '.join(names)}")
+        found = [self.get(name) for name in names]
+        return tuple(
+            (
+                budget.name,
+                -math.inf if budget.lower is None else budget.lower,
+                math.inf if budget.upper is None else budget.upper,
+            )
+            for budget in found
+        )
 
     def overshoot(self, cost: Cost) -> float:
-        """By which shares of the budgets the cost is above them, added up: 0.0 for a child that fits."""
-        total = 0.0
-        if self.num_parameters is not None:
-            total += max(0.0, (cost.num_parameters - self.num_parameters) / self.num_parameters)
-        if self.latency_ms is not None:
-            if cost.latency_ms is None:
-                raise ValueError("a latency budget needs a cost with latency_ms")
-            total += max(0.0, (cost.latency_ms - self.latency_ms) / self.latency_ms)
-        return total
+        """By which shares of the limits the cost is outside them, added up: 0.0 for a child that fits.
+
+        Raises:
+            ValueError: the cost lacks a value that is budgeted.
+        """
+        return sum(budget.overshoot(cost[budget.name]) for budget in self.limits)
 
     def fits(self, cost: Cost) -> bool:
         """Whether the cost is within every budget."""
         return self.overshoot(cost) == 0.0
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return asdict(self)
+    def to_list(self) -> list[dict[str, Any]]:
+        """Every budget as JSON values; from_list reads them back."""
+        return [asdict(budget) for budget in self.limits]
+
+    @classmethod
+    def from_list(cls, values: Sequence[dict[str, Any]]) -> Budgets:
+        """The budgets that to_list wrote."""
+        return cls(tuple(Budget(each["name"], each["upper"], each["lower"]) for each in values))
 
 
-@dataclass(frozen=True)
-class PricedChild:
-    """A child, placed on the space's positions, and its cost."""
-
-    child: Child
-    cost: Cost
-
-    @property
-    def name(self) -> str:
-        """The chain in words, identities included."""
-        return "-".join(operator.name for operator in self.child)
-
-
-def cheapest_children(space: SearchSpace, cost_of: CostOf, rng: random.Random) -> list[PricedChild]:
-    """The exact Pareto front of (parameters, latency), from the fewest parameters to the least latency.
-
-    Raises:
-        ValueError: the costs are not sums over the positions, as `rng`'s children show.
-    """
-    start = space.smallest()
-    start_parameters, start_latency = cost_of(start).values
-    front: list[tuple[int, float, Child]] = [(start_parameters, start_latency, ())]
-    added: list[dict[str, tuple[int, float]]] = []
-    for position, operators in enumerate(space.choices):
-        added.append({})
-        for operator in operators:
-            changed = (*start[:position], operator, *start[position + 1 :])
-            parameters, latency = cost_of(changed).values
-            added[-1][operator.name] = (parameters - start_parameters, latency - start_latency)
-        longer = [
-            (
-                parameters + added[-1][operator.name][0],
-                latency + added[-1][operator.name][1],
-                (*head, operator),
-            )
-            for parameters, latency, head in front
-            for operator in operators
-        ]
-        front = pareto_front(longer, lambda entry: entry[:2])
-    for child in (space.sample(rng) for _ in range(NUM_ADDITIVITY_CHECKS)):
-        steps = [added[position][operator.name] for position, operator in enumerate(child)]
-        expected = (
-            start_parameters + sum(step[0] for step in steps),
-            start_latency + sum(step[1] for step in steps),
-        )
-        if not all(
-            math.isclose(a, b, rel_tol=1e-6) for a, b in zip(expected, cost_of(child).values, strict=True)
-        ):
-            raise ValueError(f"costs are not sums over positions: {expected} expected of {child}")
-    return [PricedChild(child, cost_of(child)) for _, _, child in front]
-
-
-def check_feasible(space: SearchSpace, cost_of: CostOf, budgets: Budgets, rng: random.Random) -> Child:
-    """A child that fits the budgets, found exactly and without training; the proof that search can succeed.
-
-    Raises:
-        BudgetError: no child fits; names the smallest reachable values and the children that reach them.
-    """
-    cheapest = cheapest_children(space, cost_of, rng)
-    fitting = [priced for priced in cheapest if budgets.fits(priced.cost)]
-    if fitting:
-        return fitting[0].child
-    problems = _single_problems(cheapest, budgets) or _joint_problems(cheapest, budgets)
-    raise BudgetError.from_problems("budget", problems)
-
-
-def _single_problems(cheapest: list[PricedChild], budgets: Budgets) -> list[str]:
-    problems = []
-    fewest, fastest = cheapest[0], cheapest[-1]
-    if budgets.num_parameters is not None and fewest.cost.num_parameters > budgets.num_parameters:
-        problems.append(
-            f"num_parameters: {budgets.num_parameters:,} is below the smallest reachable,"
-            f" {fewest.cost.num_parameters:,} by {fewest.name}; raise it or allow smaller operators"
-        )
-    if budgets.latency_ms is not None and fastest.cost.values[1] > budgets.latency_ms:
-        problems.append(
-            f"latency_ms: {budgets.latency_ms:.4g} is below the smallest reachable,"
-            f" {fastest.cost.latency_ms:.4g} by {fastest.name}; raise it or allow smaller operators"
-        )
-    return problems
-
-
-def _joint_problems(cheapest: list[PricedChild], budgets: Budgets) -> list[str]:
-    # Each budget can be met alone, so both are set and the front crosses from one to the other.
-    fast = next(p for p in cheapest if Budgets(latency_ms=budgets.latency_ms).fits(p.cost))
-    small = next(p for p in reversed(cheapest) if Budgets(budgets.num_parameters).fits(p.cost))
-    return [
-        f"num_parameters: {budgets.num_parameters:,} cannot be met together with latency_ms"
-        f" {budgets.latency_ms:.4g}; within that latency the fewest are {fast.cost.num_parameters:,}"
-        f" by {fast.name}",
-        f"latency_ms: within {budgets.num_parameters:,} parameters the least is"
-        f" {small.cost.latency_ms:.4g} by {small.name}; raise one of the two",
-    ]
+def format_value(name: str, value: float | None) -> str:
+    """A cost in words: counts with separators, the rest with four digits."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if name in ("num_parameters", "macs") else f"{value:.4g}"
 
 
 def sampler_within(space: SearchSpace, fits: Callable[[Child], bool], fitting: Child) -> SampleChild:
     """A sampler of children that fit: uniform draws while one of them fits soon, else a repaired one.
 
     A draw is repaired by taking over operators of `fitting` (from `check_feasible`) at random positions until
-    it fits, so that tight budgets cost no endless rejection.
+    it fits, so that tight budgets cost no endless rejection; at the latest it fits when all are taken over.
     """
 
     def sample(rng: random.Random) -> Child:

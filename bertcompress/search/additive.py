@@ -1,0 +1,183 @@
+"""Costs as sums over the positions, and integer programs over how often each operator is chosen.
+
+Positions that offer the same at the same price are one group, of which only the number of times each operator
+stands in it counts. HiGHS solves the programs (Huangfu & Hall 2018, doi 10.1007/s12532-017-0130-5) through
+`scipy.optimize.milp`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from bertcompress.search.budget import Budget, CostOf
+from bertcompress.search.integer_program import AdditiveCosts, Array
+from bertcompress.space import Child, Operator, SearchSpace
+
+Counts: TypeAlias = tuple[int, ...]
+Box: TypeAlias = tuple[Counts, Counts]  # the least and the most of every count
+
+NUM_ADDITIVITY_CHECKS = 8
+# The solver's tolerances are absolute, 1e-6: as hundredths, shares of a limit are right to 1e-8. Much finer
+# units make it give up.
+SHARE_SCALE = 100.0
+# An optimum known to a tenth tells its sign, which is all that feasibility asks for.
+SIGN_GAP = 0.1
+SOLVED, INFEASIBLE = 0, 2  # scipy's status
+
+
+def additive_costs(space: SearchSpace, cost_of: CostOf, rng: random.Random) -> AdditiveCosts:
+    """What every operator adds when it takes its position's place in the smallest child, whose costs stay.
+
+    Raises:
+        ValueError: the costs are not sums over the positions, as `rng`'s children show.
+    """
+    start = space.smallest()
+    cost = cost_of(start)
+    constant = np.array(cost.values, dtype=np.float64)
+    added = []
+    for position, operators in enumerate(space.choices):
+        changed = [(*start[:position], operator, *start[position + 1 :]) for operator in operators]
+        added.append(np.array([cost_of(child).values for child in changed], dtype=np.float64) - constant)
+    for child in (space.sample(rng) for _ in range(NUM_ADDITIVITY_CHECKS)):
+        rows = [added[p][space.choices[p].index(operator)] for p, operator in enumerate(child)]
+        expected, true = constant + np.sum(rows, axis=0), cost_of(child).values
+        if not np.allclose(expected, true, rtol=1e-6, atol=0.0):
+            raise ValueError(f"costs are not sums over positions: {expected} expected of {child}, not {true}")
+    return AdditiveCosts(constant, tuple(added))
+
+
+@dataclass(frozen=True)
+class _Group:
+    positions: tuple[int, ...]
+    operators: tuple[Operator, ...]
+    rows: Array  # (operators, K)
+
+
+class CountProgram:
+    """Chooses counts, one for each operator of each group of like positions; a group's add up to its size."""
+
+    def __init__(self, space: SearchSpace, costs: AdditiveCosts, names: Sequence[str]) -> None:
+        self.costs = costs
+        self.names = tuple(names)
+        self._groups = _like_positions(space, costs)
+        # Every group from its cheapest up, kind by kind: then nothing subtracts.
+        cheapest = [group.rows.min(axis=0) for group in self._groups]
+        self._least = costs.constant + sum(
+            len(group.positions) * row for group, row in zip(self._groups, cheapest, strict=True)
+        )  # (K,)
+        self._more = np.concatenate(
+            [group.rows - row for group, row in zip(self._groups, cheapest, strict=True)]
+        ).T  # (K, counts)
+        sizes = [len(group.positions) for group in self._groups for _ in group.operators]
+        self.whole: Box = ((0,) * len(sizes), tuple(sizes))
+
+    def reach(self, name: str) -> tuple[float, float]:
+        """The smallest and the largest value of one cost over all children."""
+        kind = self.names.index(name)
+        columns = [rows[:, kind] for rows in self.costs.operators]
+        constant = float(self.costs.constant[kind])
+        return constant + sum(float(c.min()) for c in columns), constant + sum(
+            float(c.max()) for c in columns
+        )
+
+    def child(self, counts: Counts) -> Child:
+        """A child with these counts, placed."""
+        placed: dict[int, Operator] = {}
+        remaining = iter(counts)
+        for group in self._groups:
+            chosen = [operator for operator in group.operators for _ in range(next(remaining))]
+            placed |= dict(zip(group.positions, chosen, strict=True))
+        return tuple(placed[position] for position in range(len(placed)))
+
+    def most_central(self, budgets: Sequence[Budget], box: Box) -> tuple[Counts, float] | None:
+        """Counts whose least distance to any limit, as a share of it, is greatest, and that share.
+
+        Negative where not all limits can be kept; its sign is right to 1e-8, its size to a tenth. None for a
+        box without counts.
+        """
+        rows, starts = self._shares(budgets)
+        matrix = np.hstack([rows, np.ones((len(rows), 1))])
+        return self._solve(box, matrix, starts, np.array([-1.0]), most=SHARE_SCALE, gap=SIGN_GAP)
+
+    def least_overshoot(self, soft: Sequence[Budget], hard: Sequence[Budget] = ()) -> Counts | None:
+        """Counts that keep the `hard` budgets and break the `soft` ones by the least sum of shares."""
+        rows, starts = self._shares([*soft, *hard])
+        num_soft = len(self._shares(soft)[1])
+        matrix = np.hstack([rows, -np.eye(len(rows))[:, :num_soft]])
+        found = self._solve(self.whole, matrix, starts, np.ones(num_soft), least=0.0, gap=0.0)
+        return None if found is None else found[0]
+
+    def _shares(self, budgets: Sequence[Budget]) -> tuple[Array, Array]:
+        """Rows and right-hand sides such that rows @ counts <= right-hand side keeps every limit."""
+        rows, right = [np.zeros((0, self._more.shape[1]))], []
+        for budget in budgets:
+            kind = self.names.index(budget.name)
+            least, more = float(self._least[kind]), self._more[kind : kind + 1]
+            if budget.upper is not None:
+                rows.append(more * (SHARE_SCALE / budget.upper))
+                right.append((budget.upper - least) * (SHARE_SCALE / budget.upper))
+            if budget.lower:
+                # No operator needs to count for more than twice the limit; a huge one, a millionth of which
+                # passes for none with the solver, would do so in part.
+                capped = np.minimum(more, max(0.0, 2 * budget.lower - least))
+                rows.append(capped * (-SHARE_SCALE / budget.lower))
+                right.append((budget.lower - least) * (-SHARE_SCALE / budget.lower))
+        return np.concatenate(rows), np.array(right)
+
+    def _solve(
+        self,
+        box: Box,
+        matrix: Array,
+        right: Array,
+        objective: Array,
+        *,
+        gap: float,
+        least: float = -np.inf,
+        most: float = np.inf,
+    ) -> tuple[Counts, float] | None:
+        """Minimises `objective` over the variables that follow the counts, each from `least` to `most`."""
+        num_counts, num_more = len(box[0]), len(objective)
+        members = np.zeros((len(self._groups), num_counts + num_more))
+        start = 0
+        for row, group in zip(members, self._groups, strict=True):
+            row[start : start + len(group.operators)] = 1.0
+            start += len(group.operators)
+        sizes = [len(group.positions) for group in self._groups]
+        for presolve in (True, False):  # presolving fails now and then where solving does not
+            result = milp(
+                np.concatenate([np.zeros(num_counts), objective]),
+                integrality=np.concatenate([np.ones(num_counts), np.zeros(num_more)]),
+                bounds=Bounds(np.append(box[0], [least] * num_more), np.append(box[1], [most] * num_more)),
+                constraints=[
+                    LinearConstraint(members, sizes, sizes),
+                    LinearConstraint(matrix, np.full(len(right), -np.inf), right),
+                ],
+                options={"mip_rel_gap": gap, "presolve": presolve},
+            )
+            if result.status in (SOLVED, INFEASIBLE):
+                break
+        if result.status == INFEASIBLE:
+            return None
+        if result.x is None:
+            raise RuntimeError(f"the integer program was not solved: {result.message}")
+        return tuple(round(count) for count in result.x[:num_counts]), float(result.x[-1]) / SHARE_SCALE
+
+
+def _like_positions(space: SearchSpace, costs: AdditiveCosts) -> list[_Group]:
+    """The positions by what they offer and at which price, up to the rounding of sums."""
+    groups: list[_Group] = []
+    scale = np.abs(costs.constant) + sum(np.abs(rows).max(axis=0) for rows in costs.operators)
+    for position, (operators, rows) in enumerate(zip(space.choices, costs.operators, strict=True)):
+        for index, group in enumerate(groups):
+            if group.operators == operators and np.all(np.abs(group.rows - rows) <= 1e-12 * scale):
+                groups[index] = _Group((*group.positions, position), operators, group.rows)
+                break
+        else:
+            groups.append(_Group((position,), operators, rows))
+    return groups
