@@ -77,6 +77,15 @@ def canonical(child: Sequence[Operator]) -> Child:
     return tuple(operator for operator in child if operator.kind != "identity")
 
 
+def placed_steps(child: Sequence[Operator]) -> tuple[tuple[int, Operator], ...]:
+    """The (position, operator) pairs that compute something: children with equal ones are one computation.
+
+    Weights are owned by position, so the same operator at another position is another step. In sorted order
+    children that share their first steps stand together.
+    """
+    return tuple(step for step in enumerate(child) if step[1].kind != "identity")
+
+
 def teacher_child(num_hidden_layers: int, heads: int, intermediate_size: int) -> Child:
     """The alternating chain that is a BERT encoder, two positions a layer."""
     return (Operator("mha", heads), Operator("ffn", intermediate_size)) * num_hidden_layers

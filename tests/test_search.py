@@ -16,6 +16,7 @@ from bertcompress.search import (
     Budgets,
     Cost,
     check_feasible,
+    one_by_one,
     pareto_front,
     sampler_within,
     search,
@@ -79,7 +80,7 @@ def run_search(space, budgets, name, *, score=toy_score, num_evaluations=30, see
     return search(
         space,
         SEARCHERS[name](space, sample, 6),
-        score=score,
+        score_many=one_by_one(score),
         cost_of=cost_of,
         budgets=budgets,
         num_evaluations=num_evaluations,
@@ -170,7 +171,7 @@ def test_a_search_whose_proposals_never_fit_says_so():
         search(
             space,
             SEARCHERS["evolution"](space, space.sample, 6),
-            score=toy_score,
+            score_many=one_by_one(toy_score),
             cost_of=make_cost_of(space),
             budgets=Budgets.of(num_parameters=1),
             num_evaluations=5,
@@ -184,7 +185,7 @@ def test_evolution_without_a_fitting_sampler_finds_its_way_into_the_budget():
     result = search(
         space,
         SEARCHERS["evolution"](space, space.sample, 12),
-        score=toy_score,
+        score_many=one_by_one(toy_score),
         cost_of=cost_of,
         budgets=budgets,
         num_evaluations=10,

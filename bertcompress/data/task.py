@@ -30,10 +30,14 @@ class TextClassification:
     def evaluate(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Score logits (N, C) against class ids (N,): accuracy, macro f1, and mean cross entropy as loss."""
         predicted = logits.argmax(axis=1)  # (N,)
-        log_probabilities = log_softmax(logits.astype(np.float64), axis=1)
         f1 = f1_score(labels, predicted, labels=range(self.num_labels), average="macro", zero_division=0)
         return {
             "accuracy": float(accuracy_score(labels, predicted)),
             "f1": float(f1),
-            "loss": float(-log_probabilities[np.arange(len(labels)), labels].mean()),
+            "loss": self.loss(logits, labels),
         }
+
+    def loss(self, logits: np.ndarray, labels: np.ndarray) -> float:
+        """Mean cross entropy of logits (N, C) for class ids (N,)."""
+        log_probabilities = log_softmax(logits.astype(np.float64), axis=1)
+        return float(-log_probabilities[np.arange(len(labels)), labels].mean())

@@ -17,6 +17,7 @@ from bertcompress.errors import BudgetError
 from bertcompress.pipeline.operator_costs import uniform_bert_operators
 from bertcompress.pipeline.preparation import checks, metrics_of
 from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.scoring import open_evaluator, sample_rows
 from bertcompress.pipeline.timing import measure_whole
 from bertcompress.run_folder import read_json
 from bertcompress.search import SEARCHERS, Evaluation, SearchResult, sampler_within, search
@@ -30,12 +31,6 @@ from bertcompress.training import Batch, FitSettings, TrainingLog, num_epoch_ste
 NUM_IMPORTANCE_BATCHES = 8
 DEV_BATCH_SIZE = 64
 MOST_BASELINE_LAYERS = 12
-
-
-def sample_rows(split: TokenizedSplit, num_rows: int, seed: int) -> TokenizedSplit:
-    """A seeded sample of a split, the same on every call."""
-    rows = random.Random(seed).sample(range(len(split)), min(num_rows, len(split)))
-    return split.select(sorted(rows))
 
 
 def _started_supernet(run: Run, space: SearchSpace, rng: random.Random) -> SuperBert:
@@ -53,7 +48,7 @@ def _importance_batches(split: TokenizedSplit, rng: random.Random) -> Iterator[B
 
 
 def _dev_loss(run: Run, supernet: SuperBert, split: TokenizedSplit) -> Callable[[Child], float]:
-    """Loss of a child on `split` with the shared weights: the score of search and of anchor replacement."""
+    """Loss of a child on `split` with the shared weights: decides on anchor replacement."""
 
     def loss(child: Child) -> float:
         logits = child_logits(supernet, child, split)
@@ -117,23 +112,23 @@ def search_children(run: Run) -> None:
         BudgetError: none of the finalists' exported files meets the latency budget.
     """
     chosen, seed = run.recipe.search, run.recipe.seed
-    supernet = load_supernet(run)
-    split = sample_rows(run.splits["validation"], chosen.max_validation_rows, seed)
     feasible = tuple(Operator.parse(name) for name in run.latency["feasible_child"])
     sample = sampler_within(run.space, lambda child: run.budgets.fits(run.cost_of(child)), feasible)
     searcher = SEARCHERS[chosen.searcher](run.space, sample, chosen.population_size)
-    result = search(
-        run.space,
-        searcher,
-        score=_dev_loss(run, supernet, split),
-        cost_of=run.cost_of,
-        budgets=run.budgets,
-        num_evaluations=chosen.num_evaluations,
-        rng=random.Random(seed),
-        seeds=[feasible],
-        state_path=run.path("search", "state.json"),
-        on_evaluation=_counter(run, chosen.num_evaluations),
-    )
+    with open_evaluator(run) as score_many:
+        result = search(
+            run.space,
+            searcher,
+            score_many=score_many,
+            cost_of=run.cost_of,
+            budgets=run.budgets,
+            num_evaluations=chosen.num_evaluations,
+            rng=random.Random(seed),
+            seeds=[feasible],
+            ask_size=chosen.generation_size,
+            state_path=run.path("search", "state.json"),
+            on_evaluation=_counter(run, chosen.num_evaluations),
+        )
     finalists = _measure_finalists(run, result)
     fitting = [finalist for finalist in finalists if finalist["fits"]]
     if not fitting:

@@ -237,6 +237,14 @@ class Search(Section):
         default=3, description="children exported and measured whole before one wins"
     )
     max_validation_rows: Count = Field(default=512, description="validation rows that score a child")
+    generation_size: Count = Field(default=8, description="children proposed, and scored, at a time")
+    evaluator: Literal["inline", "processes", "ray"] = Field(
+        default="inline", description="who scores: this process, several here, or a Ray cluster"
+    )
+    num_workers: Count = Field(default=2, description="processes or Ray actors that score; unused inline")
+    cache_mib: Annotated[int, Field(ge=0)] = Field(
+        default=1024, description="memory for hidden states that children share, in all; 0: share nothing"
+    )
 
     @model_validator(mode="after")
     def _finalists_are_evaluated(self) -> Self:

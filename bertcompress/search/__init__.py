@@ -12,7 +12,14 @@ from bertcompress.search.budget import (
     SampleChild,
     sampler_within,
 )
-from bertcompress.search.driver import Evaluation, Searcher, SearchResult, search
+from bertcompress.search.driver import (
+    Evaluation,
+    ScoreMany,
+    Searcher,
+    SearchResult,
+    one_by_one,
+    search,
+)
 from bertcompress.search.evolution import Evolution
 from bertcompress.search.feasibility import PricedChild, check_feasible, nearest_child
 from bertcompress.search.pareto import pareto_front
@@ -36,10 +43,12 @@ __all__ = [
     "PricedChild",
     "RandomSearch",
     "SampleChild",
+    "ScoreMany",
     "SearchResult",
     "Searcher",
     "check_feasible",
     "nearest_child",
+    "one_by_one",
     "pareto_front",
     "sampler_within",
     "search",

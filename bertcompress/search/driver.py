@@ -10,8 +10,8 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -19,9 +19,8 @@ from bertcompress.errors import BudgetError, RunFolderError
 from bertcompress.run_folder import write_atomically
 from bertcompress.search.budget import Budgets, Cost, CostOf
 from bertcompress.search.pareto import pareto_front
-from bertcompress.space import Child, SearchSpace, canonical
+from bertcompress.space import Child, SearchSpace, canonical, placed_steps
 
-ASK_SIZE = 8
 # Up to this many children the fitting ones are listed, so that the end of the space is known exactly.
 MOST_CHILDREN_LISTED = 20_000
 MOST_FRUITLESS_ASKS = 50
@@ -69,7 +68,17 @@ class Searcher(Protocol):
         ...
 
 
-Score: TypeAlias = Callable[[Child], float]
+# Gets different placed children, and gives each back with its score as soon as it is known, in any order.
+ScoreMany: TypeAlias = Callable[[Sequence[Child]], Iterable[tuple[Child, float]]]
+
+
+def one_by_one(score: Callable[[Child], float]) -> ScoreMany:
+    """Children scored in the order of their steps, so that those that share a prefix follow each other."""
+
+    def score_many(children: Sequence[Child]) -> Iterable[tuple[Child, float]]:
+        return ((child, score(child)) for child in sorted(children, key=placed_steps))
+
+    return score_many
 
 
 @dataclass
@@ -92,22 +101,26 @@ class _Record:
                 ) from error
         return record
 
-    def score(self, child: Child, score: Score) -> float:
-        name = "-".join(operator.name for operator in child)
-        if name not in self.scores:
-            value = float(score(child))
-            self.scores[name] = math.inf if math.isnan(value) else value
+    def score(self, children: Sequence[Child], score_many: ScoreMany) -> list[float]:
+        """The score of each child; what is not on record is scored, and recorded as soon as it is known."""
+        unknown = [child for child in children if _name(child) not in self.scores]
+        for child, value in score_many(unknown) if unknown else ():
+            self.scores[_name(child)] = math.inf if math.isnan(value) else float(value)
             if self.path is not None:
                 content = json.dumps({"scores": self.scores}, indent=1)
                 write_atomically(self.path, content.encode())
-        return self.scores[name]
+        return [self.scores[_name(child)] for child in children]
+
+
+def _name(placed: Child) -> str:
+    return "-".join(operator.name for operator in placed)
 
 
 @dataclass
 class _Search:
     """One search under way."""
 
-    score: Score
+    score_many: ScoreMany
     cost_of: CostOf
     budgets: Budgets
     record: _Record
@@ -123,21 +136,23 @@ class _Search:
     def take(self, proposals: Sequence[Child]) -> list[Evaluation]:
         """Evaluates what is new among the proposals; children over budget come back unscored."""
         outcome: list[Evaluation] = []
+        fitting: list[int] = []  # where in the outcome
         for placed in proposals:
             child = canonical(placed)
-            if child in self.seen or self.is_full:
+            if child in self.seen or len(self.evaluations) + len(fitting) >= self.num_evaluations:
                 continue
             self.seen.add(child)
             cost = self.cost_of(placed)
             overshoot = self.budgets.overshoot(cost)
-            if overshoot > 0:
-                outcome.append(Evaluation(child, placed, math.inf, cost, overshoot))
-                continue
-            evaluation = Evaluation(child, placed, self.record.score(placed, self.score), cost)
-            self.evaluations.append(evaluation)
-            outcome.append(evaluation)
+            if overshoot == 0:
+                fitting.append(len(outcome))
+            outcome.append(Evaluation(child, placed, math.inf, cost, overshoot))
+        scores = self.record.score([outcome[index].placed for index in fitting], self.score_many)
+        for index, score in zip(fitting, scores, strict=True):
+            outcome[index] = replace(outcome[index], score=score)
+            self.evaluations.append(outcome[index])
             if self.on_evaluation is not None:
-                self.on_evaluation(evaluation)
+                self.on_evaluation(outcome[index])
         return outcome
 
     def result(self, reason: str) -> SearchResult:
@@ -152,26 +167,31 @@ def search(
     space: SearchSpace,
     searcher: Searcher,
     *,
-    score: Score,
+    score_many: ScoreMany,
     cost_of: CostOf,
     budgets: Budgets,
     num_evaluations: int,
     rng: random.Random,
     seeds: Sequence[Child] = (),
+    ask_size: int = 8,
     on_evaluation: Callable[[Evaluation], None] | None = None,
     state_path: Path | None = None,
 ) -> SearchResult:
     """Scores up to `num_evaluations` different children that fit the budgets, `seeds` first.
 
-    `score` and `cost_of` get placed children. Ends early when every fitting child is scored, or when the
-    searcher repeats itself for long. With `state_path`, scores survive a kill; `rng` must then be freshly
-    seeded, and the file belongs to one score function.
+    `score_many` and `cost_of` get placed children. `ask_size` children are proposed, and scored, at a time: a
+    larger generation shares more prefixes and keeps more workers busy, but learns from its scores less often.
+    Ends early when every fitting child is scored, or when the searcher repeats itself for long. With
+    `state_path`, scores survive a kill, as soon as they are known; `rng` must then be freshly seeded, and the
+    file belongs to one score function.
 
     Raises:
         BudgetError: nothing that was proposed fits.
         RunFolderError: `state_path` holds something else.
     """
-    under_way = _Search(score, cost_of, budgets, _Record.open(state_path), num_evaluations, on_evaluation)
+    under_way = _Search(
+        score_many, cost_of, budgets, _Record.open(state_path), num_evaluations, on_evaluation
+    )
     listed = _fitting_children(space, cost_of, budgets)
     searcher.tell(under_way.take(seeds))
     fruitless = 0
@@ -181,9 +201,9 @@ def search(
             return under_way.result("every child that fits was scored")
         if fruitless >= MOST_FRUITLESS_ASKS and remaining is None:
             return under_way.result("the searcher proposed nothing new")
-        proposals = searcher.ask(ASK_SIZE, rng)
+        proposals = searcher.ask(ask_size, rng)
         if fruitless >= MOST_FRUITLESS_ASKS and remaining:
-            proposals = rng.sample(remaining, min(ASK_SIZE, len(remaining)))
+            proposals = rng.sample(remaining, min(ask_size, len(remaining)))
         scored_before = len(under_way.evaluations)
         searcher.tell(under_way.take(proposals))
         fruitless = fruitless + 1 if len(under_way.evaluations) == scored_before else 0

@@ -103,7 +103,7 @@ class _AlignedStep:
         log.write(step + 1, {"anchor_replaced": float(replaced)})
 
 
-def child_logits(supernet: SuperBert, child: Child, split: TokenizedSplit) -> Tensor:
+def child_logits(supernet: SuperBert, child: Child, split: TokenizedSplit, *, batch_size: int = 64) -> Tensor:
     """Logits (N, C) of one child over `split`, with the shared weights, in eval mode."""
     supernet.eval()
     device = next(supernet.parameters()).device
@@ -113,4 +113,4 @@ def child_logits(supernet: SuperBert, child: Child, split: TokenizedSplit) -> Te
         logits: Tensor = supernet(**inputs, architecture=child).logits
         return logits
 
-    return predict(logits_of, split)
+    return predict(logits_of, split, batch_size=batch_size)

@@ -1,0 +1,74 @@
+"""What scores a child in search: its loss on some validation rows, with the supernet's weights."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from safetensors.torch import load
+
+from bertcompress.data.task import TextClassification
+from bertcompress.data.tokenized import TokenizedSplit
+from bertcompress.pipeline.run import Run
+from bertcompress.search import ScoreMany
+from bertcompress.search.evaluators import EVALUATORS
+from bertcompress.space import Child, SearchSpace
+from bertcompress.supernet.evaluation import SupernetEvaluator
+from bertcompress.supernet.network import SuperBert
+
+MIB = 2**20
+
+
+def sample_rows(split: TokenizedSplit, num_rows: int, seed: int) -> TokenizedSplit:
+    """A seeded sample of a split, the same on every call."""
+    rows = random.Random(seed).sample(range(len(split)), min(num_rows, len(split)))
+    return split.select(sorted(rows))
+
+
+@dataclass(frozen=True)
+class MakeDevLoss:
+    """All that a process or machine needs to score children, by value: called there, it gives the score.
+
+    `weights` is a safetensors file's content. `num_threads` limits torch in a process that is one of several.
+    """
+
+    space: SearchSpace
+    weights: bytes
+    split: TokenizedSplit
+    task: TextClassification
+    limit_bytes: int
+    num_threads: int | None = None
+
+    def __call__(self) -> Callable[[Child], float]:
+        """Loss of a child on the split; children that share a prefix share its hidden states."""
+        if self.num_threads is not None:
+            torch.set_num_threads(self.num_threads)
+        supernet = SuperBert(self.space)
+        supernet.load_state_dict(load(self.weights))
+        evaluator = SupernetEvaluator(supernet, self.split, limit_bytes=self.limit_bytes)
+        return lambda child: self.task.loss(evaluator.logits(child).numpy(), self.split.labels)
+
+
+def open_evaluator(run: Run) -> AbstractContextManager[ScoreMany]:
+    """The recipe's evaluator on the trained supernet; the memory bound is shared out among its workers."""
+    chosen = run.recipe.search
+    num_workers = 1 if chosen.evaluator == "inline" else chosen.num_workers
+    make_score = MakeDevLoss(
+        run.space,
+        run.path("supernet", "supernet.safetensors").read_bytes(),
+        sample_rows(run.splits["validation"], chosen.max_validation_rows, run.recipe.seed),
+        run.task,
+        chosen.cache_mib * MIB // num_workers,
+        max(1, _num_cores() // num_workers) if chosen.evaluator == "processes" else None,
+    )
+    return EVALUATORS[chosen.evaluator](make_score, num_workers)
+
+
+def _num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
