@@ -56,7 +56,7 @@ def whole_numbers(text: str) -> tuple[int, ...]:
 
 
 def exported_files(folders: list[Path]) -> dict[str, Path]:
-    """Every ONNX file of the folders, named by folder and file.
+    """Every ONNX file of the folders, by folder and file; by the whole path where two folders share a name.
 
     Raises:
         DataError: a folder is missing or holds no ONNX file.
@@ -66,6 +66,10 @@ def exported_files(folders: list[Path]) -> dict[str, Path]:
         raise DataError.from_problems(
             "exported folders", [*problems, "give folders that `bertcompress export` wrote"]
         )
+    names = [folder.resolve().name for folder in folders]
+    shown = names if len(set(names)) == len(names) else [str(folder) for folder in folders]
     return {
-        f"{folder.name}/{path.name}": path for folder in folders for path in sorted(folder.glob("*.onnx"))
+        f"{name}/{path.name}": path
+        for name, folder in zip(shown, folders, strict=True)
+        for path in sorted(folder.glob("*.onnx"))
     }

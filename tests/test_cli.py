@@ -272,3 +272,12 @@ def test_benchmark_times_every_file_and_writes_json(in_folder: Path, monkeypatch
     written = json.loads((in_folder / "out.json").read_text(encoding="utf-8"))
     names = [row["model"] for row in written["rows"]]
     assert names == ["small/model.onnx", "small/model_int8.onnx", "teacher/model.onnx"]
+
+
+def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for parent in ("mine", "yours"):
+        (tmp_path / parent / "winner").mkdir(parents=True)
+        (tmp_path / parent / "winner" / "model.onnx").touch()
+    found = command_line.exported_files([tmp_path / "mine" / "winner", tmp_path / "yours" / "winner"])
+    assert len(found) == 2
+    assert set(command_line.exported_files([tmp_path / "mine" / "winner"])) == {"winner/model.onnx"}
