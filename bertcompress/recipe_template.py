@@ -227,7 +227,7 @@ space:
   pooling: mean                # cls, mean or mean_max
 
 supernet:
-  strategy: magic-at           # spos, magic-t, magic-a or magic-at
+  strategy: magic-at           # spos, fair, sandwich, magic-t, magic-a or magic-at
   steps: 1500
 
 budget:                        # at least one of these; a budget nobody can meet is said before training

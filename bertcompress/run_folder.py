@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from bertcompress.errors import RunFolderError
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
+BEGUN = ".begun-from"
 HASH_CHUNK = 1 << 20  # bytes
 
 
@@ -63,12 +64,17 @@ def read_json(path: Path) -> Any:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; folders that are missing are made."""
+    make_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def make_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write(temporary path)` write a file that appears at `path` whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
+        write(Path(temporary))
+        with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         # mkstemp makes it the owner's alone; give the file what any new file here has.
         os.chmod(temporary, 0o666 & ~_umask())
@@ -147,17 +153,26 @@ class RunFolder:
             entry is not None and entry["inputs_hash"] == hash_inputs(inputs) and self.stage(stage).is_dir()
         )
 
-    def begin(self, stage: str, *, keep: Sequence[str] = ()) -> Path:
-        """Make the stage's folder and empty it, but for the names in `keep`; it is unfinished from now on."""
+    def begin(self, stage: str, *, keep: Sequence[str] = (), inputs: Mapping[str, Any] | None = None) -> Path:
+        """Make the stage's folder and empty it, but for the names in `keep`; it is unfinished from now on.
+
+        With `inputs`, they are kept only if the stage was last begun from the same ones.
+        """
         stages = self._stages()
         # First of all: a run killed from here on must not find the stage finished.
         if stages.pop(stage, None) is not None:
             self.write_json(MANIFEST, {"stages": stages})
         folder = self.stage(stage)
         folder.mkdir(parents=True, exist_ok=True)
+        begun, origin = folder / BEGUN, None if inputs is None else hash_inputs(inputs)
+        if origin and not (begun.is_file() and begun.read_text(encoding="utf-8") == origin):
+            keep = ()
         for entry in folder.iterdir():
             if entry.name not in keep:
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        if origin:
+            # Last: a run killed above finds no origin, and keeps nothing that is not of these inputs.
+            write_atomically(begun, origin.encode())
         return folder
 
     def mark_finished(self, stage: str, inputs: Mapping[str, Any], seconds: float) -> None:

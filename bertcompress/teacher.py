@@ -23,10 +23,11 @@ from transformers import (
 )
 from transformers import logging as transformers_logging
 
+from bertcompress.curve import TrainingLog
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.errors import TeacherError
 from bertcompress.hub import hub_answers
-from bertcompress.training import Batch, Checks, FitResult, FitSettings, TrainingLog, fit, model_inputs
+from bertcompress.training import Batch, Checks, FitResult, FitSettings, fit, model_inputs
 
 PACKAGE_PREFIX = "package:"
 HEAD_NAME = "BertForSequenceClassification"

@@ -2,31 +2,37 @@
 
 It knows batches, a loss, an optimizer and a schedule; what is trained, and how the loss comes about, is the
 caller's. Runs on accelerate, so `accelerate launch` gives mixed precision and several processes; every
-process draws the same random numbers and takes its own share of each batch."""
+process draws the same random numbers and takes its own share of each batch. A killed training goes on from
+its last checkpoint and ends with the weights of one never killed."""
 
 from __future__ import annotations
 
-import json
 import random
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
-from bertcompress.data.batches import epoch_batches
+from bertcompress.checkpoint import (
+    CHECKPOINT_NAME,
+    Checkpoint,
+    OptimizerState,
+    Stateful,
+    TorchRandom,
+    Weights,
+)
+from bertcompress.curve import TrainingLog
+from bertcompress.data.batches import EndlessBatches, Rows, epoch_batches
 from bertcompress.data.tokenized import TokenizedSplit
 
-Batch = dict[str, Tensor]
+Batch: TypeAlias = dict[str, Tensor]
+LossOf: TypeAlias = Callable[[nn.Module, Batch, int], Tensor | Iterable[Tensor]]
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
 LOG_EVERY = 20
 
@@ -38,7 +44,10 @@ def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Length and optimizer of one training: AdamW, linear warm-up, then linear decay to zero."""
+    """Length and optimizer of one training: AdamW, linear warm-up, then linear decay to zero.
+
+    With `checkpoint_every` steps a checkpoint lies in the log's folder, and a training there goes on from it.
+    """
 
     num_steps: int
     batch_size: int
@@ -46,6 +55,7 @@ class FitSettings:
     warmup_fraction: float = 0.1
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
+    checkpoint_every: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,16 @@ class Checks:
     patience: int
 
 
+class Hooks(Stateful, Protocol):
+    """What the caller does around an update, with what it remembers from one to the next."""
+
+    def before_update(self) -> None:
+        """Change the gradients, all of which are there and not clipped yet."""
+
+    def after_step(self, step: int) -> None:
+        """Act on the updated weights; `step` is 0-based."""
+
+
 @dataclass
 class FitResult:
     """What a training came to: steps taken, the curve, the best validation metrics (empty without checks)."""
@@ -68,58 +88,6 @@ class FitResult:
     num_steps: int = 0
     best_metrics: dict[str, float] = field(default_factory=dict)
     best_step: int = 0
-
-
-class TrainingLog:
-    """Curve of one training: a JSON line every few steps, TensorBoard events, and a progress bar."""
-
-    def __init__(self, folder: Path, name: str, console: Console | None) -> None:
-        self._folder, self._name, self._console = folder, name, console
-        self._start = time.perf_counter()
-
-    def __enter__(self) -> Self:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._file = (self._folder / "training.jsonl").open("w", encoding="utf-8")
-        self._writer = SummaryWriter(str(self._folder / "tensorboard"))
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-        extra = (TextColumn("loss {task.fields[loss]:.3f}"), TextColumn("{task.fields[rate]:.1f} steps/s"))
-        self._progress = Progress(*columns, *extra, TimeRemainingColumn(), console=self._console)
-        self._progress.disable = self._console is None
-        self._progress.start()
-        self._task: TaskID | None = None
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-        self._writer.close()
-        self._file.close()
-
-    def advance(self, step: int, num_steps: int, loss: float) -> None:
-        """Show `step` (1-based) and, every few steps, write its line."""
-        rate = step / (time.perf_counter() - self._start)
-        if self._task is None:
-            self._task = self._progress.add_task(self._name, total=num_steps, loss=loss, rate=rate)
-        self._progress.update(self._task, completed=step, loss=loss, rate=rate)
-        self.write(step, {"loss": loss, "steps_per_s": rate})
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """One line of the curve: `values` at `step`."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
-        for name, value in values.items():
-            self._writer.add_scalar(f"{self._name}/{name}", value, step)
-
-
-def read_curve(folder: Path) -> list[dict[str, float]]:
-    """The lines that a TrainingLog wrote in `folder`; empty when nothing was trained there."""
-    path = folder / "training.jsonl"
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @contextmanager
@@ -138,61 +106,106 @@ def linear_schedule(step: int, settings: FitSettings) -> float:
     return (settings.num_steps - step) / max(1, settings.num_steps - warmup)
 
 
-def endless_batches(split: TokenizedSplit, batch_size: int, rng: random.Random) -> Iterator[list[int]]:
-    """Length-bucketed index lists, epoch after epoch, shuffled anew each time."""
-    while True:
-        yield from epoch_batches(split, batch_size, rng)
-
-
-def num_epoch_steps(split: TokenizedSplit, batch_size: int) -> int:
+def num_epoch_steps(split: Rows, batch_size: int) -> int:
     """Steps in one pass over `split`."""
     return max(1, -(-len(split) // batch_size))
 
 
 def fit(
     model: nn.Module,
-    split: TokenizedSplit,
-    loss_of: Callable[[nn.Module, Batch, int], Tensor],
+    split: Rows,
+    loss_of: LossOf,
     settings: FitSettings,
     *,
     rng: random.Random,
     log: TrainingLog,
     parameter_groups: Sequence[dict[str, Any]] | None = None,
     checks: Checks | None = None,
-    after_step: Callable[[int], None] | None = None,
+    hooks: Hooks | None = None,
 ) -> FitResult:
-    """Train `model` in place on `split`; `loss_of(model, batch, step)` gives the scalar loss.
+    """Train `model` in place on `split`; `loss_of(model, batch, step)` gives a step's scalar loss.
 
-    A parameter group may hold `factor`, its share of the learning rate. With `checks`, the model ends with
-    its best validation state and may stop early; `after_step(step)` runs after every update (0-based).
+    It may also yield several, whose gradients are summed into one update. A parameter group may hold
+    `factor`, its share of the learning rate. With `checks`, the model ends with its best validation state and
+    may stop early.
+
+    Raises:
+        RunFolderError: the log's folder holds a checkpoint of something else.
     """
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
-    groups = list(parameter_groups or [{"params": [p for p in model.parameters() if p.requires_grad]}])
-    optimizer: Any = torch.optim.AdamW(
-        groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
-    wrapped, optimizer = accelerator.prepare(model, optimizer)
+    wrapped, optimizer = accelerator.prepare(model, make_optimizer(model, settings, parameter_groups))
     keeper = _BestState(model, checks, log)
-    batches = endless_batches(split, settings.batch_size, rng)
+    batches = EndlessBatches(split, settings.batch_size, rng)
+    parts: dict[str, Stateful] = {
+        "weights": Weights(model),
+        "optimizer": OptimizerState(optimizer, accelerator),
+        "batches": batches,
+        "best": keeper,
+        "torch": TorchRandom(accelerator),
+    }
+    if hooks is not None:
+        parts["hooks"] = hooks
+    checkpoint = Checkpoint(log.folder / CHECKPOINT_NAME, parts, accelerator)
+    start = checkpoint.restore() if settings.checkpoint_every else 0
+    log.begin(start)
     wrapped.train()
-    step = -1
-    for step in range(settings.num_steps):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * group.get("factor", 1.0) * linear_schedule(step, settings)
+    step = start - 1
+    for step in range(start, settings.num_steps):
         share = next(batches)[accelerator.process_index :: accelerator.num_processes] or [0]
         batch = {name: tensor.to(accelerator.device) for name, tensor in split.batch(share).items()}
-        loss = loss_of(wrapped, batch, step)
-        optimizer.zero_grad()
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(model.parameters(), settings.max_gradient_norm)
-        optimizer.step()
+        schedule(optimizer, settings, step)
+        loss = update(accelerator, model, optimizer, loss_of(wrapped, batch, step), settings, hooks)
         if (step + 1) % LOG_EVERY == 0 or step + 1 == settings.num_steps:
             log.advance(step + 1, settings.num_steps, loss.item())
-        if after_step is not None:
-            after_step(step)
+        if hooks is not None:
+            hooks.after_step(step)
         if keeper.out_of_patience(step + 1, settings.num_steps):
             break
-    return keeper.restore(step + 1)
+        if settings.checkpoint_every and (step + 1) % settings.checkpoint_every == 0:
+            checkpoint.save(step + 1)
+    return keeper.restore_best(step + 1)
+
+
+def make_optimizer(
+    model: nn.Module, settings: FitSettings, parameter_groups: Sequence[dict[str, Any]] | None = None
+) -> torch.optim.Optimizer:
+    """AdamW over the groups, or over all parameters that are trained."""
+    groups = list(parameter_groups or [{"params": [p for p in model.parameters() if p.requires_grad]}])
+    return torch.optim.AdamW(
+        groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+
+
+def schedule(optimizer: torch.optim.Optimizer, settings: FitSettings, step: int) -> None:
+    """Set the learning rates of `step` (0-based)."""
+    for group in optimizer.param_groups:
+        group["lr"] = settings.learning_rate * group.get("factor", 1.0) * linear_schedule(step, settings)
+
+
+def update(
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    losses: Tensor | Iterable[Tensor],
+    settings: FitSettings,
+    hooks: Hooks | None = None,
+) -> Tensor:
+    """One optimizer step on the summed gradients of `losses`; their sum, a scalar.
+
+    A loss is backpropagated before the next one is asked for, so that one graph is in memory at a time.
+    """
+    optimizer.zero_grad()
+    total: Tensor | None = None
+    for loss in [losses] if isinstance(losses, Tensor) else losses:
+        accelerator.backward(loss)
+        total = loss.detach() if total is None else total + loss.detach()
+    if total is None:
+        raise ValueError("a step needs at least one loss")
+    if hooks is not None:
+        hooks.before_update()
+    accelerator.clip_grad_norm_(model.parameters(), settings.max_gradient_norm)
+    optimizer.step()
+    return total
 
 
 class _BestState:
@@ -208,7 +221,8 @@ class _BestState:
         checks = self._checks
         if checks is None or (step % checks.every and step != num_steps):
             return False
-        metrics = dict(checks.evaluate(self._model))
+        # One process decides for all: a rounding apart, and some would stop while others wait for them.
+        (metrics,) = broadcast_object_list([dict(checks.evaluate(self._model))])
         self._model.train()
         self._log.write(step, {f"validation_{name}": value for name, value in metrics.items()})
         if not self._weights or metrics[checks.metric] > self._result.best_metrics[checks.metric]:
@@ -221,15 +235,25 @@ class _BestState:
         self._checks_since_best += 1
         return self._checks_since_best >= checks.patience
 
-    def restore(self, num_steps: int) -> FitResult:
+    def restore_best(self, num_steps: int) -> FitResult:
         if self._weights:
             self._model.load_state_dict(self._weights)
         self._result.num_steps = num_steps
         return self._result
 
+    def state(self) -> dict[str, Any]:
+        tensors = {f"weights.{name}": tensor for name, tensor in self._weights.items()}
+        return tensors | {"result": asdict(self._result), "checks_since_best": self._checks_since_best}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._result = FitResult(**state["result"])
+        self._checks_since_best = state["checks_since_best"]
+        weights = {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+        self._weights = {name.removeprefix("weights."): tensor for name, tensor in weights.items()}
+
 
 @torch.inference_mode()
-def predict(logits_of: Callable[[Batch], Tensor], split: TokenizedSplit, *, batch_size: int = 64) -> Tensor:
+def predict(logits_of: Callable[[Batch], Tensor], split: Rows, *, batch_size: int = 64) -> Tensor:
     """Logits (N, C) over `split`, in its own row order, batched by length."""
     rows: list[tuple[list[int], Tensor]] = []
     for indices in epoch_batches(split, batch_size, None):

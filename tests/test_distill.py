@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 from transformers import BertConfig, BertForSequenceClassification
 
+from bertcompress.curve import TrainingLog
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.distill import (
     DistillLoss,
@@ -24,7 +25,7 @@ from bertcompress.distill import (
     soft_cross_entropy,
     teacher_targets,
 )
-from bertcompress.training import Checks, FitSettings, TrainingLog, model_inputs, seeded
+from bertcompress.training import Checks, FitSettings, model_inputs, seeded
 
 
 def random_tensor(*shape: int, seed: int = 0) -> torch.Tensor:

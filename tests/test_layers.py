@@ -11,9 +11,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    "errors", "space", "recipe", "recipe_template", "run_folder", "standalone", "hub", "data", "model",
-    "training", "teacher", "supernet", "search", "measure", "export", "latency", "distill", "benchmark",
-    "report", "pipeline", "command_line", "commands_latency", "cli",
+    "errors", "space", "recipe", "recipe_template", "run_folder", "standalone", "checkpoint", "curve", "hub",
+    "data", "model", "training", "teacher", "supernet", "search", "measure", "export", "latency", "distill",
+    "benchmark", "report", "pipeline", "command_line", "commands_latency", "cli",
 )  # fmt: skip
 SEES_A_RECIPE = {"recipe", "pipeline", "commands_latency", "cli"}
 WITHOUT_TORCH = (

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
     BertForSequenceClassification,
@@ -16,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from bertcompress import training
 from bertcompress.errors import BudgetError, DataError, RunFolderError, SpaceError
 from bertcompress.export.runtime import OnnxClassifier
 from bertcompress.pipeline import STAGE_NAMES, RunResult, run_recipe
@@ -147,6 +150,46 @@ def test_a_run_can_stop_early_and_random_weights_can_start_it(tiny_recipe: Path,
     assert stopped.report_path is None
     assert (tmp_path / "run/search/search.json").exists()
     assert not (tmp_path / "run/student").exists()
+
+
+class KilledError(RuntimeError):
+    """Stands for the end of the process."""
+
+
+def test_a_run_killed_again_and_again_ends_as_one_never_killed(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = ["teacher.epochs=4", "supernet.steps=60", "student.epochs=3", "search.num_finalists=1"]
+    recipe = load_recipe(tiny_recipe, short)
+    run_recipe(recipe, tmp_path / "cut", "latency")
+    shutil.copytree(tmp_path / "cut", tmp_path / "whole")
+    run_recipe(recipe, tmp_path / "whole", "student")
+    updates_left, whole_update = 0, training.update
+
+    def update(*arguments: Any) -> Tensor:
+        nonlocal updates_left
+        updates_left -= 1
+        if updates_left < 0:
+            raise KilledError
+        return whole_update(*arguments)
+
+    monkeypatch.setattr(training, "update", update)
+    num_kills = 0
+    while True:
+        updates_left = 45
+        try:
+            run_recipe(recipe, tmp_path / "cut", "student")
+            break
+        except KilledError:
+            num_kills += 1
+    assert num_kills == 3
+    whole, cut = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.safetensors")}
+        for folder in (tmp_path / "whole", tmp_path / "cut")
+    )
+    assert len(whole) == 8
+    assert cut.keys() == whole.keys()
+    assert [path for path, content in whole.items() if cut[path] != content] == []
 
 
 def test_an_impossible_budget_is_said_before_training(tiny_recipe: Path, tmp_path: Path) -> None:

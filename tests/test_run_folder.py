@@ -77,6 +77,19 @@ def test_begin_empties_the_stage_but_for_what_is_kept(folder: RunFolder) -> None
     assert (folder.path / "teacher/weights").is_file()
 
 
+def test_what_is_kept_is_of_the_same_inputs(folder: RunFolder) -> None:
+    def begin_again(seed: int) -> list[str]:
+        kept = folder.begin("search", keep=["scores.json"], inputs={"seed": seed})
+        return [path.name for path in kept.iterdir() if not path.name.startswith(".")]
+
+    folder.write_text("search/scores.json", "of nobody knows what")
+    assert begin_again(0) == []
+    folder.write_text("search/scores.json", "{}")
+    folder.write_text("search/other", "")
+    assert begin_again(0) == ["scores.json"]
+    assert begin_again(1) == []
+
+
 def test_what_is_written_is_read_back(folder: RunFolder) -> None:
     content = {"name": "Größe", "values": [1, 2.5, None]}
     path = folder.write_json("search/result.json", content)

@@ -1,83 +1,34 @@
-"""Sampling, alignment and supernet training: the laws that each strategy stands on."""
+"""Alignment, projection and supernet training: the laws that each strategy stands on."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from bertcompress.checkpoint import CHECKPOINT_NAME
+from bertcompress.curve import TrainingLog, read_curve
 from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.distill import embedding_groups
-from bertcompress.errors import SpaceError
+from bertcompress.distill import embedding_groups, soft_cross_entropy
+from bertcompress.errors import RunFolderError
 from bertcompress.space import Child, Dimensions, SearchSpace
-from bertcompress.supernet.alignment import Anchor, Ramp, alignment_loss
+from bertcompress.supernet.alignment import Alignment, Anchor, Ramp, alignment_loss
 from bertcompress.supernet.network import SuperBert
-from bertcompress.supernet.sampling import ALIGNED_STRATEGIES, SAMPLERS, GradualSampler, UniformSampler
-from bertcompress.supernet.train import AlignmentSettings, child_logits, train_supernet
-from bertcompress.training import FitSettings, TrainingLog, seeded
+from bertcompress.supernet.projection import GradientProjection
+from bertcompress.supernet.strategy import STRATEGIES, Parts, Strategy
+from bertcompress.supernet.train import SupernetStep, child_logits, train_supernet
+from bertcompress.training import FitSettings, model_inputs, seeded
 
-CHOICES = [("a", "b", "c"), ("a", "b"), ("only",), ("a", "b", "c", "d")]
 OPERATORS = ["mha2", "mha4", "ffn32", "conv3", "identity"]
 NUM_STEPS = 12
-
-
-def distance(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    return sum(a != b for a, b in zip(one, other, strict=True))
-
-
-def affordable(child: tuple[str, ...]) -> bool:
-    return sum("abcd".find(operator) for operator in child) <= 3
-
-
-@pytest.mark.parametrize("accepts", [lambda child: True, affordable], ids=["free", "budget"])
-def test_gradual_children_differ_in_exactly_one_position(accepts: Callable[[tuple[str, ...]], bool]) -> None:
-    sampler = GradualSampler(CHOICES, random.Random(0), accepts=accepts)
-    walk = [sampler.next_child() for _ in range(4000)]
-    assert {distance(before, after) for before, after in pairwise(walk)} == {1}
-    assert all(accepts(child) for child in walk)
-
-
-def test_gradual_walk_reaches_every_child() -> None:
-    sampler = GradualSampler(CHOICES, random.Random(1))
-    assert len({sampler.next_child() for _ in range(4000)}) == 3 * 2 * 1 * 4
-
-
-def test_uniform_stays_within_accepts_and_covers_it_evenly() -> None:
-    sampler = UniformSampler(CHOICES, random.Random(2), accepts=affordable)
-    drawn = [sampler.next_child() for _ in range(6000)]
-    assert all(affordable(child) for child in drawn)
-    counts = np.array([drawn.count(child) for child in set(drawn)])
-    assert counts.min() > 0.7 * counts.mean()
-    assert counts.max() < 1.3 * counts.mean()
-
-
-@pytest.mark.parametrize("strategy", sorted(SAMPLERS))
-def test_same_seed_same_children(strategy: str) -> None:
-    walks = []
-    for _ in range(2):
-        sampler = SAMPLERS[strategy](CHOICES, random.Random(5))
-        walks.append([sampler.next_child() for _ in range(50)])
-    assert walks[0] == walks[1]
-
-
-def test_sampler_refuses_what_cannot_be_sampled() -> None:
-    with pytest.raises(SpaceError, match="broke a budget"):
-        UniformSampler(CHOICES, random.Random(0), accepts=lambda child: False).next_child()
-    with pytest.raises(SpaceError, match="at least two operators"):
-        GradualSampler([("a",), ("b",)], random.Random(0))
-    alone = GradualSampler(CHOICES, random.Random(0), accepts=lambda c: c == ("a", "a", "only", "a"))
-    alone.next_child()
-    with pytest.raises(SpaceError, match="every neighbour"):
-        alone.next_child()
 
 
 def test_ramp_is_zero_then_linear_then_flat() -> None:
@@ -90,7 +41,7 @@ def test_ramp_is_zero_then_linear_then_flat() -> None:
     assert [Ramp(1.0, 0.5, 0.5).at(step, 4) for step in range(4)] == [0.0, 0.0, 1.0, 1.0]
 
 
-def states(seed: int, *, num_positions: int = 3) -> list[Tensor]:
+def states(seed: int, *, num_positions: int = 4) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(4, 6, 8, generator=generator) for _ in range(num_positions)]
 
@@ -103,7 +54,27 @@ def test_alignment_gradient_never_reaches_the_anchor() -> None:
     anchor = [state.requires_grad_() for state in states(1)]
     alignment_loss(child, anchor, MASK).backward()
     assert all(state.grad is None for state in anchor)
-    assert all(state.grad is not None and state.grad.abs().sum() > 0 for state in child)
+    # The state before the chain is no position's output.
+    assert child[0].grad is None
+    assert all(state.grad is not None and state.grad.abs().sum() > 0 for state in child[1:])
+
+
+def test_aligning_inputs_counts_what_lies_between_two_positions_twice() -> None:
+    child, anchor = states(0), states(1)
+    single = [
+        alignment_loss([one, one], [other, other], MASK) for one, other in zip(child, anchor, strict=True)
+    ]
+    before, first, second, last = single
+    outputs = alignment_loss(child, anchor, MASK)
+    torch.testing.assert_close(outputs, (first + second + last) / 3)
+    both = alignment_loss(child, anchor, MASK, inputs=True)
+    torch.testing.assert_close(both, (before + 2 * first + 2 * second + last) / 6)
+
+
+def test_without_a_mask_everything_counts() -> None:
+    child, anchor = states(0), states(1)
+    everything = torch.ones_like(MASK)
+    torch.testing.assert_close(alignment_loss(child, anchor, None), alignment_loss(child, anchor, everything))
 
 
 def test_padded_tokens_do_not_count() -> None:
@@ -151,33 +122,69 @@ def space() -> SearchSpace:
     return SearchSpace.uniform(dimensions, 3, OPERATORS)
 
 
+Step = SupernetStep[Any]
+
+
+def cross_entropy(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    return functional.cross_entropy(logits, batch["labels"])
+
+
+def make_strategy(
+    supernet: SuperBert, split: TokenizedSplit, name: str, *, weight: float = 1.0, **extra: Any
+) -> Strategy[Any]:
+    space, labels = supernet.space, torch.from_numpy(split.labels)
+    alignment: Alignment[Child] = Alignment(
+        Ramp(weight, 0.0, 0.25),
+        dev_loss=lambda c: functional.cross_entropy(child_logits(supernet, c, split), labels).item(),
+        check_every=3,
+    )
+    parts = Parts(
+        space.choices,
+        random.Random(3),
+        largest=space.largest(),
+        smallest=space.smallest(),
+        imitation=lambda ours, theirs: soft_cross_entropy(ours, theirs, 1.0),
+        **({"alignment": alignment} | extra),
+    )
+    return STRATEGIES[name](parts)
+
+
+def new_supernet(space: SearchSpace) -> SuperBert:
+    return SuperBert(space, dropout=0.1, generator=torch.Generator().manual_seed(7))
+
+
 def train(
-    space: SearchSpace, split: TokenizedSplit, strategy: str, weight: float, folder: Path
-) -> tuple[SuperBert, Child | None]:
+    space: SearchSpace,
+    split: TokenizedSplit,
+    name: str,
+    folder: Path,
+    *,
+    settings: FitSettings | None = None,
+    projected: bool = False,
+    task_loss: Callable[[Tensor, Mapping[str, Tensor]], Tensor] = cross_entropy,
+    **extra: Any,
+) -> tuple[SuperBert, Anchor[Child] | None]:
     """Train a fresh supernet, dropout on; give it back with the last anchor."""
-    with seeded(7) as rng:
-        supernet = SuperBert(space, dropout=0.1, generator=torch.Generator().manual_seed(7))
-        alignment = None
-        if strategy in ALIGNED_STRATEGIES:
-            alignment = AlignmentSettings(Ramp(weight, 0.0, 0.25), check_every=3)
-        labels = torch.from_numpy(split.labels)
-        with TrainingLog(folder, "supernet", None) as log:
-            _, anchor = train_supernet(
-                supernet,
-                split,
-                lambda logits, batch: functional.cross_entropy(logits, batch["labels"]),
-                FitSettings(NUM_STEPS, batch_size=8, learning_rate=1e-3),
-                sampler=SAMPLERS[strategy](space.choices, random.Random(3)),
-                alignment=alignment,
-                dev_loss=lambda c: functional.cross_entropy(child_logits(supernet, c, split), labels).item(),
-                parameter_groups=embedding_groups(supernet, 1.0),
-                rng=rng,
-                log=log,
-            )
-    return supernet, None if anchor is None else anchor.child
+    with seeded(7) as rng, TrainingLog(folder, "supernet", None) as log:
+        supernet = new_supernet(space)
+        strategy = make_strategy(supernet, split, name, **extra)
+        if projected:
+            projection = GradientProjection(supernet.module_at, supernet.choices)
+            strategy = Strategy(strategy.sampler, projection=projection)
+        _, anchor = train_supernet(
+            supernet,
+            split,
+            task_loss,
+            settings or FitSettings(NUM_STEPS, batch_size=8, learning_rate=1e-3),
+            strategy=strategy,
+            parameter_groups=embedding_groups(supernet, 1.0),
+            rng=rng,
+            log=log,
+        )
+    return supernet, anchor
 
 
-def same_weights(one: SuperBert, other: SuperBert) -> bool:
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
     theirs = other.state_dict()
     return all(torch.equal(tensor, theirs[name]) for name, tensor in one.state_dict().items())
 
@@ -186,17 +193,236 @@ def same_weights(one: SuperBert, other: SuperBert) -> bool:
 def test_alignment_of_weight_zero_changes_no_bit(
     space: SearchSpace, random_split: TokenizedSplit, tmp_path: Path, aligned: str, plain: str
 ) -> None:
-    without, no_anchor = train(space, random_split, plain, 0.0, tmp_path / plain)
-    with_zero, anchor = train(space, random_split, aligned, 0.0, tmp_path / aligned)
+    without, no_anchor = train(space, random_split, plain, tmp_path / plain)
+    with_zero, anchor = train(space, random_split, aligned, tmp_path / aligned, weight=0.0)
     assert no_anchor is None
     assert anchor is not None
-    assert space.contains(anchor)
+    assert space.contains(anchor.child)
     assert same_weights(without, with_zero)
 
 
 def test_alignment_with_weight_changes_the_training(
     space: SearchSpace, random_split: TokenizedSplit, tmp_path: Path
 ) -> None:
-    plain, _ = train(space, random_split, "spos", 0.0, tmp_path / "plain")
-    aligned, _ = train(space, random_split, "magic-a", 1.0, tmp_path / "aligned")
+    plain, _ = train(space, random_split, "spos", tmp_path / "plain")
+    aligned, _ = train(space, random_split, "magic-a", tmp_path / "aligned")
     assert not same_weights(plain, aligned)
+
+
+def test_anchor_without_dev_loss_stays(
+    space: SearchSpace, random_split: TokenizedSplit, tmp_path: Path
+) -> None:
+    given_child = space.largest()
+    for child in (given_child, None):
+        fixed: Alignment[Child] = Alignment(Ramp(1.0, 0.0, 0.25), anchor=child, check_every=1)
+        first = make_strategy(new_supernet(space), random_split, "magic-a").sampler.next_child()
+        _, anchor = train(space, random_split, "magic-a", tmp_path / str(child), alignment=fixed)
+        assert anchor is not None
+        assert anchor.child == (child or first)
+        assert anchor.num_replacements == 0
+
+
+def step_losses(
+    supernet: SuperBert, strategy: Strategy[Any], split: TokenizedSplit
+) -> tuple[Step, list[Tensor], dict[str, Tensor]]:
+    """The losses of one update on the first rows, each backpropagated, and the gradients that they leave."""
+    step = SupernetStep(supernet, cross_entropy, strategy, num_steps=1)
+    supernet.zero_grad()
+    losses = []
+    for loss in step.losses(supernet, split.batch(range(8)), 0):
+        loss.backward()
+        losses.append(loss.detach())
+    return step, losses, gradients(supernet)
+
+
+def gradients(supernet: nn.Module) -> dict[str, Tensor]:
+    return {name: p.grad.clone() for name, p in supernet.named_parameters() if p.grad is not None}
+
+
+def test_no_gradient_reaches_the_anchors_pass(space: SearchSpace, random_split: TokenizedSplit) -> None:
+    supernet = new_supernet(space)
+    anchor, child = space.largest(), space.smallest()
+    fixed: Alignment[Child] = Alignment(Ramp(1.0, 0.0, 0.0), anchor=anchor)
+    strategy = make_strategy(supernet, random_split, "magic-a", alignment=fixed, accepts=lambda c: c == child)
+    _, (loss,), found = step_losses(supernet, strategy, random_split)
+    used = {
+        f"positions.{position}.{operator.name}."
+        for position, operator in enumerate(child)
+        if operator.kind != "identity"
+    }
+    trained = {name for name in found if name.startswith("positions.")}
+    assert all(any(name.startswith(prefix) for prefix in used) for name in trained)
+    plain = make_strategy(supernet, random_split, "spos", accepts=lambda c: c == child)
+    _, (plain_loss,), _ = step_losses(supernet, plain, random_split)
+    assert loss > plain_loss
+    assert supernet.training
+
+
+def test_the_anchor_runs_without_dropout_and_draws_no_random_number(
+    space: SearchSpace, random_split: TokenizedSplit
+) -> None:
+    supernet = new_supernet(space)
+    fixed: Alignment[Child] = Alignment(Ramp(1.0, 0.0, 0.0), anchor=space.largest())
+    states = []
+    for name in ("spos", "magic-a"):
+        with seeded(1):
+            step_losses(supernet, make_strategy(supernet, random_split, name, alignment=fixed), random_split)
+            states.append(torch.get_rng_state())
+    assert torch.equal(*states)
+
+
+def test_accumulated_round_sums_the_gradients_of_its_children(
+    space: SearchSpace, random_split: TokenizedSplit
+) -> None:
+    supernet = new_supernet(space).eval()
+    strategy = make_strategy(supernet, random_split, "fair", fair_update="accumulated")
+    step, losses, found = step_losses(supernet, strategy, random_split)
+    assert len(losses) == len(step.children) == len(OPERATORS)
+    batch = random_split.batch(range(8))
+    supernet.zero_grad()
+    outputs = [supernet(**model_inputs(batch), architecture=child) for child in step.children]
+    torch.stack([cross_entropy(output.logits, batch) for output in outputs]).sum().backward()
+    torch.testing.assert_close(found, gradients(supernet), rtol=1e-4, atol=1e-6)
+    # Every operator of every position has been trained.
+    assert {name for name, _ in supernet.positions.named_parameters(prefix="positions")} <= set(found)
+
+
+def test_sandwich_learns_the_task_by_the_largest_and_the_largest_by_the_others(
+    space: SearchSpace, random_split: TokenizedSplit
+) -> None:
+    supernet = new_supernet(space).eval()
+    step, losses, _ = step_losses(supernet, make_strategy(supernet, random_split, "sandwich"), random_split)
+    batch = random_split.batch(range(8))
+    logits = [supernet(**model_inputs(batch), architecture=child).logits for child in step.children]
+    assert step.children[:2] == [space.largest(), space.smallest()]
+    torch.testing.assert_close(losses[0], cross_entropy(logits[0], batch))
+    for loss, theirs in zip(losses[1:], logits[1:], strict=True):
+        torch.testing.assert_close(loss, soft_cross_entropy(theirs, logits[0], 1.0))
+
+
+def test_projection_leaves_no_conflict_with_the_last_gradient(
+    space: SearchSpace, random_split: TokenizedSplit
+) -> None:
+    supernet, child = new_supernet(space), space.largest()
+    projection = GradientProjection(supernet.module_at, supernet.choices)
+    generator = torch.Generator().manual_seed(0)
+    modules = [supernet.module_at(position, operator) for position, operator in enumerate(child)]
+    before: list[Tensor] = []
+    num_conflicts = 0
+    for _ in range(6):
+        fresh = []
+        for module in modules:
+            assert module is not None
+            for parameter in module.parameters():
+                parameter.grad = torch.randn(parameter.shape, generator=generator)
+            fresh.append(flat_gradient(module))
+        projection.project([child])
+        for old, new, module in zip(before or fresh, fresh, modules, strict=True):
+            assert module is not None
+            after = flat_gradient(module)
+            if new @ old < 0:
+                num_conflicts += 1
+                assert after @ old == pytest.approx(0.0, abs=1e-2)
+                torch.testing.assert_close(after, new - (new @ old) / (old @ old) * old)
+            else:
+                assert torch.equal(after, new)
+        before = fresh
+    assert num_conflicts > 3
+
+
+def test_projection_takes_up_what_it_remembered(space: SearchSpace) -> None:
+    supernet, child = new_supernet(space), space.largest()
+    module = supernet.module_at(0, child[0])
+    assert module is not None
+
+    def project_along(sign: float, projection: GradientProjection) -> Tensor:
+        for parameter in module.parameters():
+            parameter.grad = torch.full_like(parameter, sign)
+        projection.project([child])
+        return flat_gradient(module)
+
+    first, restored = (GradientProjection(supernet.module_at, supernet.choices) for _ in range(2))
+    assert (project_along(1.0, first) == 1.0).all()
+    restored.restore(first.state())
+    # The opposite direction is nothing but conflict, and all of it goes.
+    torch.testing.assert_close(project_along(-1.0, restored), torch.zeros_like(flat_gradient(module)))
+
+
+def flat_gradient(module: nn.Module) -> Tensor:
+    return torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None]).clone()
+
+
+class KilledError(RuntimeError):
+    """Stands for the end of the process."""
+
+
+def killed_at(step: int) -> Callable[[Tensor, Mapping[str, Tensor]], Tensor]:
+    """The loss, which ends the process when it is computed for the given time."""
+    count = 0
+
+    def loss(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        nonlocal count
+        count += 1
+        if count == step:
+            raise KilledError
+        return cross_entropy(logits, batch)
+
+    return loss
+
+
+KEPT = FitSettings(NUM_STEPS, batch_size=8, learning_rate=1e-3, checkpoint_every=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [
+        ("spos", {}),
+        ("spos", {"projected": True}),
+        ("fair", {}),
+        ("fair", {"fair_update": "accumulated"}),
+        ("sandwich", {}),
+        ("magic-t", {"replaced_positions": 2}),
+        ("magic-at", {}),
+    ],
+)
+def test_killed_and_resumed_equals_never_killed(
+    space: SearchSpace, random_split: TokenizedSplit, tmp_path: Path, name: str, extra: dict[str, Any]
+) -> None:
+    whole, anchor = train(space, random_split, name, tmp_path / "whole", **extra)
+    losses_a_step = len(OPERATORS) if "fair_update" in extra else 1
+    killed = killed_at(9 * losses_a_step + 1)
+    with pytest.raises(KilledError):
+        train(space, random_split, name, tmp_path / "cut", settings=KEPT, task_loss=killed, **extra)
+    assert (tmp_path / "cut" / CHECKPOINT_NAME).is_file()
+    resumed, resumed_anchor = train(space, random_split, name, tmp_path / "cut", settings=KEPT, **extra)
+    assert same_weights(whole, resumed)
+    if anchor is not None and resumed_anchor is not None:
+        assert (anchor.child, anchor.num_replacements) == (
+            resumed_anchor.child,
+            resumed_anchor.num_replacements,
+        )
+    steps = [point["step"] for point in read_curve(tmp_path / "cut")]
+    assert steps == [point["step"] for point in read_curve(tmp_path / "whole")]
+
+
+def test_a_resumed_training_does_only_what_is_left(
+    space: SearchSpace, random_split: TokenizedSplit, tmp_path: Path
+) -> None:
+    with pytest.raises(KilledError):
+        train(space, random_split, "spos", tmp_path, settings=KEPT, task_loss=killed_at(10))
+    # Eight of twelve steps lie in the checkpoint: the fifth of the rest never comes.
+    train(space, random_split, "spos", tmp_path, settings=KEPT, task_loss=killed_at(5))
+    assert train(space, random_split, "spos", tmp_path, settings=KEPT, task_loss=killed_at(1))
+
+
+def test_a_torn_or_foreign_checkpoint_is_told(
+    space: SearchSpace, random_split: TokenizedSplit, tmp_path: Path
+) -> None:
+    train(space, random_split, "spos", tmp_path, settings=KEPT)
+    smaller = SearchSpace.uniform(space.dimensions, 2, OPERATORS)
+    with pytest.raises(RunFolderError, match="no checkpoint of this training"):
+        train(smaller, random_split, "spos", tmp_path, settings=KEPT)
+    path = tmp_path / CHECKPOINT_NAME
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(RunFolderError, match=r"checkpoint\.safetensors.*delete it"):
+        train(space, random_split, "spos", tmp_path, settings=KEPT)

@@ -21,6 +21,7 @@ from bertcompress.supernet import (
     extract,
     factorize,
     measure_importance,
+    nearest_child,
     warm_start,
     weight_importance,
 )
@@ -53,6 +54,23 @@ def supernet(space: SearchSpace) -> SuperBert:
     made = SuperBert(space).eval()
     roughen(made)
     return made
+
+
+def test_the_teacher_is_the_child_nearest_to_itself(space: SearchSpace) -> None:
+    teacher = teacher_child(2, 4, 64)
+    assert nearest_child(space, teacher) == teacher
+    longer = SearchSpace(space.dimensions, (*space.choices, *space.choices))
+    assert nearest_child(longer, teacher) == (*teacher, *[IDENTITY] * 4)
+
+
+def test_the_nearest_child_takes_the_largest_of_the_kind_or_of_all() -> None:
+    dimensions = Dimensions(
+        vocab_size=97, hidden_size=32, embedding_size=32, head_size=8, num_labels=2, pooling="mean"
+    )
+    space = SearchSpace.uniform(dimensions, 3, ["mha1", "mha3", "conv5", "conv3"])
+    names = [operator.name for operator in nearest_child(space, teacher_child(1, 4, 64))]
+    # No feed-forward, no identity: the largest operator stands in.
+    assert names == ["mha3", "mha3", "mha3"]
 
 
 def test_alternating_child_equals_the_teacher(

@@ -13,6 +13,7 @@ from huggingface_hub import constants
 from transformers import BertConfig, BertForSequenceClassification, BertModel, DistilBertConfig
 
 from bertcompress import teacher as teacher_module
+from bertcompress.curve import TrainingLog
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.errors import TeacherError
 from bertcompress.teacher import (
@@ -23,7 +24,7 @@ from bertcompress.teacher import (
     load_tokenizer,
     resolve_teacher,
 )
-from bertcompress.training import Checks, FitSettings, TrainingLog, model_inputs, seeded, validation_metrics
+from bertcompress.training import Checks, FitSettings, model_inputs, seeded, validation_metrics
 
 LABELS = ("negative", "positive")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertForSequenceClassification
 
+from bertcompress.curve import TrainingLog, read_curve
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.training import (
     Batch,
     Checks,
     FitResult,
     FitSettings,
-    TrainingLog,
     fit,
     linear_schedule,
     model_inputs,
     num_epoch_steps,
     predict,
-    read_curve,
     seeded,
     validation_metrics,
 )
@@ -93,6 +92,27 @@ def test_best_state_is_restored(
     assert not torch.equal(validation.seen[1]["classifier.weight"], validation.seen[3]["classifier.weight"])
 
 
+@pytest.mark.parametrize("killed_at", [1, 3, 6])
+def test_killed_and_resumed_keeps_the_best_state_and_the_patience(
+    tiny_bert: BertForSequenceClassification, random_split: TokenizedSplit, tmp_path: Path, killed_at: int
+) -> None:
+    settings = FitSettings(num_steps=8, batch_size=8, learning_rate=1e-3, checkpoint_every=1)
+    scores = {1: 0.5, 2: 0.9, 3: 0.9, 4: 0.7, 5: 0.8, 6: 0.1, 7: 1.0}
+    start = copy.deepcopy(tiny_bert)
+
+    def train(model: nn.Module, folder: Path, kill: int = -1) -> FitResult:
+        steps = Steps(kill)
+        checks = Checks(lambda model: {"accuracy": scores[len(steps.seen)]}, 1, "accuracy", patience=4)
+        return run(model, random_split, folder, settings=settings, checks=checks, hooks=steps)
+
+    whole = train(tiny_bert, tmp_path / "whole")
+    assert (whole.num_steps, whole.best_step) == (6, 2)
+    with pytest.raises(InterruptedError):
+        train(copy.deepcopy(start), tmp_path / "cut", killed_at - 1)
+    assert train(start, tmp_path / "cut") == whole
+    torch.testing.assert_close(weights(start), weights(tiny_bert), rtol=0, atol=0)
+
+
 def test_patience_ends_the_training(
     tiny_bert: BertForSequenceClassification, random_split: TokenizedSplit, tmp_path: Path
 ) -> None:
@@ -136,19 +156,57 @@ def test_group_factor_scales_the_step(
     assert {name for name, size in moved.items() if size} == {"classifier.weight", "classifier.bias"}
 
 
+class Steps:
+    """Hooks that note the steps; the process ends right after the step `kill`."""
+
+    def __init__(self, kill: int = -1) -> None:
+        self.seen: list[int] = []
+        self.kill = kill
+
+    def before_update(self) -> None:
+        pass
+
+    def after_step(self, step: int) -> None:
+        self.seen.append(step)
+        if step == self.kill:
+            raise InterruptedError
+
+    def state(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.seen = list(state["seen"])
+
+
 def test_curve_is_written_and_read_back(
     tiny_bert: BertForSequenceClassification, random_split: TokenizedSplit, tmp_path: Path
 ) -> None:
     assert read_curve(tmp_path) == []
     settings = FitSettings(num_steps=25, batch_size=8, learning_rate=1e-3)
     checks = Checks(Scripted([0.5, 0.75]), 20, "accuracy", patience=9)
-    steps: list[int] = []
-    run(tiny_bert, random_split, tmp_path, settings=settings, checks=checks, after_step=steps.append)
+    steps = Steps()
+    run(tiny_bert, random_split, tmp_path, settings=settings, checks=checks, hooks=steps)
     curve = read_curve(tmp_path)
-    assert steps == list(range(25))
+    assert steps.seen == list(range(25))
     assert [point["step"] for point in curve if "loss" in point] == [20, 25]
     assert [point["validation_accuracy"] for point in curve if "validation_accuracy" in point] == [0.5, 0.75]
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_gradients_of_several_losses_are_summed_into_one_update(
+    tiny_bert: BertForSequenceClassification, random_split: TokenizedSplit, tmp_path: Path
+) -> None:
+    def halves(model: nn.Module, batch: Batch, step: int) -> Iterator[Tensor]:
+        for _ in range(2):
+            yield cross_entropy(model, batch, step) / 2
+
+    other = copy.deepcopy(tiny_bert)
+    run(tiny_bert, random_split, tmp_path / "one")
+    with seeded(11) as rng, TrainingLog(tmp_path / "halves", "test", None) as log:
+        fit(other, random_split, halves, SETTINGS, rng=rng, log=log)
+    torch.testing.assert_close(weights(other), weights(tiny_bert), rtol=1e-3, atol=1e-5)
+    with pytest.raises(ValueError, match="at least one loss"), TrainingLog(tmp_path, "test", None) as log:
+        fit(other, random_split, lambda *arguments: [], SETTINGS, rng=rng, log=log)
 
 
 def test_training_lowers_the_loss(

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-from bertcompress.data.tokenized import TokenizedSplit
+import numpy as np
+from torch import Tensor
+
+from bertcompress.checkpoint import random_state, set_random_state
 
 POOL_BATCHES = 50
 
 
-def epoch_batches(split: TokenizedSplit, batch_size: int, rng: random.Random | None) -> list[list[int]]:
+class Rows(Protocol):
+    """What can be trained on: N rows that come in batches (a TokenizedSplit, or another kind of data)."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Size of each row, (N,): rows of about one size share a batch."""
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """The rows of these numbers as tensors, (B, ...) each."""
+
+
+def epoch_batches(split: Rows, batch_size: int, rng: random.Random | None) -> list[list[int]]:
     """Row numbers of every batch of one epoch; each row comes once, and one batch may be smaller.
 
     With `rng`, rows are shuffled, sorted by length inside pools of 50 batches, and the batches shuffled;
@@ -28,9 +46,38 @@ def epoch_batches(split: TokenizedSplit, batch_size: int, rng: random.Random | N
     return batches
 
 
-def _by_length(split: TokenizedSplit, rows: list[int]) -> list[int]:
+def _by_length(split: Rows, rows: list[int]) -> list[int]:
     return sorted(rows, key=split.lengths.__getitem__)
 
 
 def _cut(rows: list[int], size: int) -> list[list[int]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+class EndlessBatches:
+    """Length-bucketed index lists, epoch after epoch, shuffled anew each time; `rng` is theirs alone."""
+
+    def __init__(self, split: Rows, batch_size: int, rng: random.Random) -> None:
+        self._split, self._batch_size, self._rng = split, batch_size, rng
+        self._start_of_epoch = random_state(rng)
+        self._epoch: list[list[int]] = []
+        self._taken = 0
+
+    def __next__(self) -> list[int]:
+        if self._taken == len(self._epoch):
+            self._shuffle()
+        self._taken += 1
+        return self._epoch[self._taken - 1]
+
+    def _shuffle(self) -> None:
+        self._start_of_epoch = random_state(self._rng)
+        self._epoch, self._taken = epoch_batches(self._split, self._batch_size, self._rng), 0
+
+    def state(self) -> dict[str, Any]:
+        return {"start_of_epoch": self._start_of_epoch, "taken": self._taken}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        set_random_state(self._rng, state["start_of_epoch"])
+        if state["taken"]:
+            self._shuffle()
+        self._taken = state["taken"]

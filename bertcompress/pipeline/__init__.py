@@ -12,8 +12,15 @@ from rich.console import Console
 from transformers import logging as transformers_logging
 
 from bertcompress import __version__
+from bertcompress.checkpoint import CHECKPOINT_NAME
+from bertcompress.curve import CURVE_NAME, EVENTS_NAME
 from bertcompress.data.source import local_files
-from bertcompress.pipeline.compression import distill_students, make_supernet, search_children
+from bertcompress.pipeline.compression import (
+    STUDENT_ROLES,
+    distill_students,
+    make_supernet,
+    search_children,
+)
 from bertcompress.pipeline.delivery import budgets_met, export_models, run_benchmark, write_report
 from bertcompress.pipeline.preparation import prepare_data, settle_latency, train_teacher
 from bertcompress.pipeline.run import Run
@@ -24,20 +31,25 @@ from bertcompress.teacher import has_head, load_config
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of the flow: the recipe's sections that it reads, and what it does with all stages before it."""
+    """A step of the flow: the recipe's sections that it reads, and what it does with all stages before it.
+
+    A stage that was killed finds again what it had left under the names in `resumes_from`.
+    """
 
     name: str
     sections: tuple[str, ...]
     make: Callable[[Run], None]
+    resumes_from: tuple[str, ...] = ()
 
 
+TRAINING_FILES = (CHECKPOINT_NAME, CURVE_NAME, EVENTS_NAME)
 STAGES = (
     Stage("data", ("task", "data", "seed"), prepare_data),
     Stage("latency", ("space", "budget", "latency", "seed"), settle_latency),
-    Stage("teacher", ("teacher", "seed"), train_teacher),
-    Stage("supernet", ("supernet",), make_supernet),
+    Stage("teacher", ("teacher", "seed"), train_teacher, TRAINING_FILES),
+    Stage("supernet", ("supernet",), make_supernet, TRAINING_FILES),
     Stage("search", ("search",), search_children),
-    Stage("student", ("student",), distill_students),
+    Stage("student", ("student",), distill_students, STUDENT_ROLES),
     Stage("export", ("export",), export_models),
     Stage("benchmark", ("benchmark",), run_benchmark),
     Stage("report", ("name", "description"), write_report),
@@ -59,7 +71,8 @@ def run_recipe(
 ) -> RunResult:
     """Run `recipe` in `run_dir` up to and including the stage `until` (all of it by default).
 
-    Finished stages whose inputs are the same are skipped; a stage that was killed starts over.
+    Finished stages whose inputs are the same are skipped; a training that was killed goes on from its last
+    checkpoint, other stages that were killed start over.
 
     Raises:
         BertCompressError: anything the user can put right; what earlier stages made is kept.
@@ -108,6 +121,8 @@ def _run_stage(run: Run, stage: Stage, inputs: dict[str, Any]) -> None:
         return
     run.say(f"[bold]{stage.name}[/bold]")
     start = time.monotonic()
-    run.folder.begin(stage.name)
+    folder = run.folder.begin(stage.name, keep=stage.resumes_from, inputs=inputs)
     stage.make(run)
+    for checkpoint in folder.rglob(CHECKPOINT_NAME):
+        checkpoint.unlink()
     run.folder.mark_finished(stage.name, inputs, time.monotonic() - start)

@@ -10,27 +10,35 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from bertcompress.curve import TrainingLog
 from bertcompress.data.batches import epoch_batches
 from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.distill import DistillLoss, DistillWeights, distill, embedding_groups
+from bertcompress.distill import (
+    DistillLoss,
+    DistillWeights,
+    distill,
+    embedding_groups,
+    soft_cross_entropy,
+)
 from bertcompress.errors import BudgetError
 from bertcompress.pipeline.operator_costs import uniform_bert_operators
-from bertcompress.pipeline.preparation import checks, metrics_of
+from bertcompress.pipeline.preparation import checkpoint_every, checks, metrics_of
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.scoring import open_evaluator, sample_rows
 from bertcompress.pipeline.timing import measure_whole
 from bertcompress.run_folder import read_json
 from bertcompress.search import SEARCHERS, Evaluation, SearchResult, sampler_within, search
 from bertcompress.space import Architecture, Child, Operator, SearchSpace, canonical
-from bertcompress.supernet import SuperBert, extract, measure_importance, warm_start
-from bertcompress.supernet.alignment import Ramp
-from bertcompress.supernet.sampling import ALIGNED_STRATEGIES, SAMPLERS
-from bertcompress.supernet.train import AlignmentSettings, child_logits, train_supernet
-from bertcompress.training import Batch, FitSettings, TrainingLog, num_epoch_steps, seeded
+from bertcompress.supernet import SuperBert, extract, measure_importance, nearest_child, warm_start
+from bertcompress.supernet.alignment import Alignment, Ramp
+from bertcompress.supernet.strategy import STRATEGIES, Parts, Strategy
+from bertcompress.supernet.train import child_logits, train_supernet
+from bertcompress.training import Batch, FitSettings, num_epoch_steps, seeded
 
 NUM_IMPORTANCE_BATCHES = 8
 DEV_BATCH_SIZE = 64
 MOST_BASELINE_LAYERS = 12
+STUDENT_ROLES = ("winner", "baseline")  # each a folder of the stage
 
 
 def _started_supernet(run: Run, space: SearchSpace, rng: random.Random) -> SuperBert:
@@ -61,28 +69,22 @@ def make_supernet(run: Run) -> None:
     """Warm-start and train the supernet with the recipe's strategy; the anchor is noted."""
     chosen, seed = run.recipe.supernet, run.recipe.seed
     settings = FitSettings(
-        chosen.steps, chosen.batch_size, chosen.learning_rate, chosen.warmup_fraction, chosen.weight_decay
+        chosen.steps,
+        chosen.batch_size,
+        chosen.learning_rate,
+        chosen.warmup_fraction,
+        chosen.weight_decay,
+        checkpoint_every=checkpoint_every(chosen.steps),
     )
-    ramp = Ramp(chosen.alignment.weight, chosen.alignment.start_fraction, chosen.alignment.end_fraction)
-    aligned = AlignmentSettings(ramp, chosen.alignment.check_every)
     loss = DistillLoss(run.targets, DistillWeights(chosen.distill_weight, chosen.temperature))
-    dev = sample_rows(run.splits["validation"], chosen.alignment.check_batches * DEV_BATCH_SIZE, seed)
     with seeded(seed) as rng, TrainingLog(run.path("supernet"), "supernet", run.console) as log:
         supernet = _started_supernet(run, run.space, rng)
-        accepts = (
-            (lambda child: run.budgets.fits(run.cost_of(child)))
-            if chosen.sample_within_budget
-            else _any_child
-        )
-        sampler = SAMPLERS[chosen.strategy](run.space.choices, random.Random(seed), accepts=accepts)
         _, anchor = train_supernet(
             supernet,
             run.splits["train"],
             loss,
             settings,
-            sampler=sampler,
-            alignment=aligned if chosen.strategy in ALIGNED_STRATEGIES else None,
-            dev_loss=_dev_loss(run, supernet, dev),
+            strategy=_strategy(run, supernet),
             parameter_groups=embedding_groups(supernet, 1.0 if chosen.train_embeddings else 0.0),
             rng=rng,
             log=log,
@@ -92,6 +94,34 @@ def make_supernet(run: Run) -> None:
     described = None if anchor is None else [operator.name for operator in anchor.child]
     replacements = 0 if anchor is None else anchor.num_replacements
     run.folder.write_json("supernet/anchor.json", {"anchor": described, "num_replacements": replacements})
+
+
+def _strategy(run: Run, supernet: SuperBert) -> Strategy[Operator]:
+    """The recipe's strategy: what its words stand for on this space."""
+    chosen, space = run.recipe.supernet, run.space
+    aligned, temperature = chosen.alignment, chosen.temperature
+    dev = sample_rows(run.splits["validation"], aligned.check_batches * DEV_BATCH_SIZE, run.recipe.seed)
+    near_teacher = nearest_child(space, run.teacher_architecture.operators)
+    parts = Parts(
+        space.choices,
+        random.Random(run.recipe.seed),
+        accepts=(lambda child: run.budgets.fits(run.cost_of(child)))
+        if chosen.sample_within_budget
+        else _any_child,
+        replaced_positions=chosen.replaced_positions,
+        fair_update=chosen.fair_update,
+        largest=space.largest(),
+        smallest=space.smallest(),
+        imitation=lambda ours, theirs: soft_cross_entropy(ours, theirs, temperature),
+        alignment=Alignment(
+            Ramp(aligned.weight, aligned.start_fraction, aligned.end_fraction),
+            inputs=aligned.inputs,
+            anchor=near_teacher if aligned.anchor == "teacher" else None,
+            dev_loss=_dev_loss(run, supernet, dev) if aligned.anchor == "best" else None,
+            check_every=aligned.check_every,
+        ),
+    )
+    return STRATEGIES[chosen.strategy](parts)
 
 
 def _any_child(child: Child) -> bool:
@@ -226,7 +256,12 @@ def _distill(run: Run, role: str, supernet: SuperBert, child: Child) -> None:
     chosen = run.recipe.student
     student = extract(supernet, child)
     per_epoch = num_epoch_steps(run.splits["train"], chosen.batch_size)
-    settings = FitSettings(per_epoch * chosen.epochs, chosen.batch_size, chosen.learning_rate)
+    settings = FitSettings(
+        per_epoch * chosen.epochs,
+        chosen.batch_size,
+        chosen.learning_rate,
+        checkpoint_every=checkpoint_every(per_epoch * chosen.epochs),
+    )
     weights = DistillWeights(chosen.distill_weight, chosen.temperature, chosen.hidden_weight)
     with seeded(run.recipe.seed) as rng, TrainingLog(run.path("student", role), role, run.console) as log:
         distill(

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from bertcompress.benchmark import benchmark, origin
+from bertcompress.curve import read_curve
 from bertcompress.data.batches import epoch_batches
 from bertcompress.export.folder import export_folder
 from bertcompress.export.optimize import timer as interleaved_timer
@@ -24,7 +25,6 @@ from bertcompress.pipeline.run import Run
 from bertcompress.report import build_report
 from bertcompress.run_folder import read_json
 from bertcompress.space import Architecture
-from bertcompress.training import read_curve
 
 ROLES = ("teacher", "baseline", "winner")
 PACKAGES = (

@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import BertForSequenceClassification
 
+from bertcompress.curve import TrainingLog
 from bertcompress.data.tokenized import TokenizedSplit, tokenize
 from bertcompress.distill import teacher_targets
 from bertcompress.errors import BudgetError, DataError
@@ -21,7 +22,6 @@ from bertcompress.teacher import fine_tune, has_head, load_config, load_teacher
 from bertcompress.training import (
     Checks,
     FitSettings,
-    TrainingLog,
     num_epoch_steps,
     seeded,
     validation_metrics,
@@ -102,6 +102,11 @@ def checks(run: Run, *, every: int, patience: int) -> Checks:
     return Checks(evaluate, every, run.task.metric_name, patience)
 
 
+def checkpoint_every(num_steps: int) -> int:
+    """Steps between checkpoints: a killed training loses at most a twentieth of it."""
+    return max(1, num_steps // 20)
+
+
 def train_teacher(run: Run) -> None:
     """Fine-tune the teacher where it has no head, report it, keep its answers on the training split."""
     split = run.splits["train"]
@@ -127,6 +132,7 @@ def _fine_tune(
         chosen.learning_rate,
         chosen.warmup_fraction,
         chosen.weight_decay,
+        checkpoint_every=checkpoint_every(per_epoch * chosen.epochs),
     )
     with TrainingLog(run.path("teacher"), "teacher", run.console) as log:
         fine_tune(

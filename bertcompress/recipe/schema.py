@@ -157,7 +157,12 @@ class Alignment(Section):
     end_fraction: Share = Field(
         default=0.4, description="share of steps by which lambda is at its full height"
     )
-    check_every: Count = Field(default=100, description="steps between anchor replacements")
+    anchor: Literal["best", "teacher", "fixed"] = Field(
+        default="best",
+        description="the best child on validation so far, the child nearest to the teacher, or the first one",
+    )
+    inputs: bool = Field(default=False, description="align the positions' inputs too, not only their outputs")
+    check_every: Count = Field(default=100, description="steps between replacements of the best child")
     check_batches: Count = Field(default=4, description="validation batches of such a check")
 
     @model_validator(mode="after")
@@ -173,8 +178,15 @@ class Alignment(Section):
 class Supernet(Section):
     """How the shared weights are trained."""
 
-    strategy: Literal["spos", "magic-t", "magic-a", "magic-at"] = Field(
+    strategy: Literal["spos", "fair", "sandwich", "magic-t", "magic-a", "magic-at"] = Field(
         default="magic-at", description="which child a step trains, and whether it is aligned with an anchor"
+    )
+    replaced_positions: Count = Field(
+        default=1, description="operators that magic-t and magic-at replace from one step to the next"
+    )
+    fair_update: Literal["separate", "accumulated"] = Field(
+        default="separate",
+        description="fair: an update for each child of a round, or one for all, which costs as many steps",
     )
     warm_start: Literal["teacher", "none"] = Field(
         default="teacher", description="where the weights start from"
@@ -188,7 +200,10 @@ class Supernet(Section):
     distill_weight: Share = Field(default=0.7, description="share of the teacher's logits in the loss")
     temperature: Positive = Field(default=2.0, description="softens the logits in distillation")
     alignment: Alignment = Field(default_factory=Alignment, description="the pull towards the anchor")
-    sample_within_budget: bool = Field(default=True, description="train only children that fit the budget")
+    sample_within_budget: bool = Field(
+        default=True,
+        description="train only children that fit the budget; not fair, nor sandwich's largest and smallest",
+    )
 
 
 class Budget(Section):

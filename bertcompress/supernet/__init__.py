@@ -1,17 +1,20 @@
 """The supernet: one set of weights for all children, its start from the teacher, and taking a child out."""
 
+from bertcompress.supernet.chain import ChainNetwork, SupernetOutput
 from bertcompress.supernet.extract import extract
 from bertcompress.supernet.importance import Importance, measure_importance, weight_importance
-from bertcompress.supernet.network import SuperBert, SupernetOutput
-from bertcompress.supernet.warm_start import factorize, warm_start
+from bertcompress.supernet.network import SuperBert
+from bertcompress.supernet.warm_start import factorize, nearest_child, warm_start
 
 __all__ = [
+    "ChainNetwork",
     "Importance",
     "SuperBert",
     "SupernetOutput",
     "extract",
     "factorize",
     "measure_importance",
+    "nearest_child",
     "warm_start",
     "weight_importance",
 ]

@@ -16,21 +16,42 @@ from torch import Tensor
 C = TypeVar("C")
 
 
-def alignment_loss(child: Sequence[Tensor], anchor: Sequence[Tensor], attention_mask: Tensor) -> Tensor:
+def alignment_loss(
+    child: Sequence[Tensor], anchor: Sequence[Tensor], mask: Tensor | None, *, inputs: bool = False
+) -> Tensor:
     """Mean over positions of the squared error to the anchor, relative to the anchor's variance: a scalar.
 
-    `child` and `anchor` hold one (B, T, D) tensor a position; padded tokens do not count. 1.0 is the error
-    of predicting the anchor's mean token. No gradient reaches the anchor.
+    `child` and `anchor` hold the state before the chain and one a position, (B, ..., D) each; where `mask`
+    (B, ...) is 0 a state does not count. 1.0 is the error of predicting the anchor's mean. No gradient
+    reaches the anchor.
+
+    The output of each position is aligned. With `inputs` its input is too: in a chain that is the output of
+    the position before, so every state counts twice but for the last, and for the one before the chain,
+    which all children share and which only dropout tells apart.
     """
-    mask = attention_mask.unsqueeze(-1).to(child[0].dtype)  # (B, T, 1)
-    count = mask.sum().clamp(min=1)
-    losses = []
-    for ours, theirs in zip(child, anchor, strict=True):
-        target = theirs.detach()
-        mean = (target * mask).sum(dim=(0, 1)) / count  # (D,)
-        variance = ((target - mean).square() * mask).sum()
-        losses.append(((ours - target).square() * mask).sum() / variance.clamp(min=1e-6))
-    return torch.stack(losses).mean()
+    first = 0 if inputs else 1
+    pairs = list(zip(child, anchor, strict=True))[first:]
+    errors = [_relative_error(ours, theirs.detach(), mask) for ours, theirs in pairs]
+    aligned = [*errors[1:], *errors[:-1]] if inputs else errors
+    return torch.stack(aligned).mean()
+
+
+def _relative_error(ours: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+    with torch.no_grad():
+        weights = None if mask is None else mask.unsqueeze(-1).to(ours.dtype)  # (B, ..., 1)
+        count = target[..., 0].numel() if weights is None else weights.sum().clamp(min=1)
+        kept = target if weights is None else target * weights
+        mean = kept.flatten(0, -2).sum(dim=0) / count  # (D,)
+        centred = target - mean if weights is None else (target - mean) * weights
+        variance = _sum_of_squares(centred).clamp(min=1e-6)
+    difference = ours - target if weights is None else (ours - target) * weights
+    return _sum_of_squares(difference) / variance
+
+
+def _sum_of_squares(x: Tensor) -> Tensor:
+    # A dot product: nothing of x's size is made on the way.
+    flat = x.flatten()
+    return flat.dot(flat)
 
 
 @dataclass(frozen=True)
@@ -47,6 +68,21 @@ class Ramp:
         if step < start:
             return 0.0
         return self.weight if step >= end else self.weight * (step - start) / (end - start)
+
+
+@dataclass(frozen=True)
+class Alignment(Generic[C]):
+    """How MAGIC-A runs: the ramp of its weight, what is aligned, and with whom.
+
+    The first anchor is `anchor`, or else the first child that is sampled. With `dev_loss`, a child that was
+    just trained replaces it when it is better there, looked at every `check_every` steps. Without, it stays.
+    """
+
+    ramp: Ramp
+    inputs: bool = False
+    anchor: C | None = None
+    dev_loss: Callable[[C], float] | None = None
+    check_every: int = 100
 
 
 class Anchor(Generic[C]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -12,21 +11,11 @@ from bertcompress.model.embeddings import Embeddings
 from bertcompress.model.head import ClassificationHead
 from bertcompress.model.operators import build_operator, initialize
 from bertcompress.space import Child, Operator, SearchSpace
-
-
-@dataclass(frozen=True)
-class SupernetOutput:
-    """Logits (B, C), and the hidden states (B, T, D): the embeddings' output, then one a position.
-
-    An identity repeats the tensor before it.
-    """
-
-    logits: Tensor
-    hidden_states: tuple[Tensor, ...]
+from bertcompress.supernet.chain import Inputs, SupernetOutput, run_chain
 
 
 class SuperBert(nn.Module):
-    """All children of a space over one set of weights, owned per position and operator.
+    """All children of a space over one set of weights, owned per position and operator; a ChainNetwork.
 
     Stateless in the child: nothing is remembered between calls. Weights are drawn from `generator`.
     """
@@ -56,10 +45,28 @@ class SuperBert(nn.Module):
         self.head = ClassificationHead(dimensions, dropout=dropout)
         initialize(self, generator)
 
+    @property
+    def choices(self) -> tuple[tuple[Operator, ...], ...]:
+        """The space's operators of each position."""
+        return self.space.choices
+
     def module_at(self, position: int, operator: Operator) -> nn.Module | None:
         """The module of an operator at a position; None for identity."""
         modules = cast(nn.ModuleDict, self.positions[position])
         return None if operator.kind == "identity" else modules[operator.name]
+
+    def run_stem(self, inputs: Inputs) -> Tensor:
+        """The embeddings' output, (B, T, D)."""
+        return self.embeddings(inputs["input_ids"], inputs.get("token_type_ids"))
+
+    def run_position(self, x: Tensor, position: int, operator: Operator, inputs: Inputs) -> Tensor:
+        """The position's output, (B, T, D), for the input `x` (B, T, D)."""
+        module = self.module_at(position, operator)
+        return x if module is None else module(x, inputs["attention_mask"])
+
+    def run_head(self, x: Tensor, inputs: Inputs) -> Tensor:
+        """Logits (B, C) from the chain's output (B, T, D)."""
+        return self.head(x, inputs["attention_mask"])
 
     def forward(
         self,
@@ -75,10 +82,10 @@ class SuperBert(nn.Module):
             SpaceError: the child is not of this supernet's space.
         """
         self.space.require(architecture)
-        x = self.embeddings(input_ids, token_type_ids)
-        states = [x]
-        for position, operator in enumerate(architecture):
-            module = self.module_at(position, operator)
-            x = x if module is None else module(x, attention_mask)
-            states.append(x)
-        return SupernetOutput(self.head(x, attention_mask), tuple(states))
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+        }
+        logits, states = run_chain(self, inputs, architecture)
+        return SupernetOutput(logits, tuple(states), attention_mask)

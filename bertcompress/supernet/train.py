@@ -1,116 +1,179 @@
-"""Training of the supernet: a sampler picks each step's child, an alignment may add a loss to the task's own.
+"""Training of a supernet over any chain: a strategy picks a step's children and may add to the task's loss.
 
-Strategies are pairs of the two (see `sampling`); the task's loss is the caller's, usually distillation."""
+The task's loss is the caller's, usually distillation, and so is what a batch gives the network as inputs."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic
 
 import torch
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
-from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.space import Child, Operator
-from bertcompress.supernet.alignment import Anchor, Ramp, alignment_loss
-from bertcompress.supernet.network import SuperBert
-from bertcompress.supernet.sampling import Sampler
-from bertcompress.training import Batch, FitResult, FitSettings, TrainingLog, fit, model_inputs, predict
+from bertcompress.curve import TrainingLog
+from bertcompress.data.batches import Rows
+from bertcompress.supernet.alignment import Anchor, alignment_loss
+from bertcompress.supernet.chain import Inputs, Op, SupernetOutput, as_indices, from_indices
+from bertcompress.supernet.strategy import Strategy
+from bertcompress.training import Batch, FitResult, FitSettings, fit, model_inputs, predict
 
 TaskLoss = Callable[[Tensor, Mapping[str, Tensor]], Tensor]
-
-
-@dataclass(frozen=True)
-class AlignmentSettings:
-    """How MAGIC-A runs: the ramp of its weight, and how often a trained child may replace the anchor."""
-
-    ramp: Ramp
-    check_every: int
+InputsOf = Callable[[Batch], Inputs]
 
 
 def train_supernet(
-    supernet: SuperBert,
-    split: TokenizedSplit,
+    network: nn.Module,
+    split: Rows,
     task_loss: TaskLoss,
     settings: FitSettings,
     *,
-    sampler: Sampler[Operator],
-    alignment: AlignmentSettings | None,
-    dev_loss: Callable[[Child], float],
-    parameter_groups: Sequence[dict[str, object]],
+    strategy: Strategy[Op],
+    parameter_groups: Sequence[dict[str, Any]] | None = None,
+    inputs_of: InputsOf = model_inputs,
     rng: random.Random,
     log: TrainingLog,
-) -> tuple[FitResult, Anchor[Child] | None]:
-    """Train `supernet` in place, one sampled child a step; returns the anchor too (None without alignment).
-
-    The first anchor is the first sampled child: the ramp gives checks on the dev set time to improve it.
-    """
-    aligned = _AlignedStep(supernet, sampler, task_loss, alignment, settings.num_steps, dev_loss)
+) -> tuple[FitResult, Anchor[tuple[Op, ...]] | None]:
+    """Train `network`, a ChainNetwork, in place; returns the anchor too (None without alignment)."""
+    step = SupernetStep(network, task_loss, strategy, settings.num_steps, inputs_of=inputs_of, log=log)
     result = fit(
-        supernet,
-        split,
-        aligned.loss_of,
-        settings,
-        rng=rng,
-        log=log,
-        parameter_groups=parameter_groups,
-        after_step=lambda step: aligned.after_step(step, log),
+        network, split, step.losses, settings, rng=rng, log=log, parameter_groups=parameter_groups, hooks=step
     )
-    return result, aligned.anchor
+    return result, step.anchor
 
 
-class _AlignedStep:
-    """One supernet step: forward the sampled child, and the anchor too while its weight is above zero."""
+class SupernetStep(Generic[Op]):
+    """One update of a supernet, as `fit` calls it: the losses, and what happens around the update."""
 
     def __init__(
         self,
-        supernet: SuperBert,
-        sampler: Sampler[Operator],
+        network: nn.Module,
         task_loss: TaskLoss,
-        alignment: AlignmentSettings | None,
+        strategy: Strategy[Op],
         num_steps: int,
-        dev_loss: Callable[[Child], float],
+        *,
+        inputs_of: InputsOf = model_inputs,
+        log: TrainingLog | None = None,
     ) -> None:
-        self._supernet, self._sampler, self._task_loss = supernet, sampler, task_loss
-        self._alignment, self._num_steps, self._dev_loss = alignment, num_steps, dev_loss
-        self.anchor: Anchor[Child] | None = None
-        self._child: Child = ()
+        self._network, self._task_loss, self._strategy = network, task_loss, strategy
+        self._num_steps, self._inputs_of, self._log = num_steps, inputs_of, log
+        first = None if strategy.alignment is None else strategy.alignment.anchor
+        self.anchor: Anchor[tuple[Op, ...]] | None = None if first is None else Anchor(first)
+        self.children: list[tuple[Op, ...]] = []
 
-    def loss_of(self, model: nn.Module, batch: Batch, step: int) -> Tensor:
-        self._child = self._sampler.next_child()
-        inputs = model_inputs(batch)
-        output = model(**inputs, architecture=self._child)
-        loss = self._task_loss(output.logits, batch)
-        if self._alignment is None:
+    def losses(self, model: nn.Module, batch: Batch, step: int) -> Iterator[Tensor]:
+        """The loss of each child of the update; `model` is the network as accelerate wrapped it."""
+        inputs, imitation = self._inputs_of(batch), self._strategy.imitation
+        self.children, first_logits = [], None
+        for _ in range(self._strategy.children_per_update):
+            child = self._strategy.sampler.next_child()
+            self.children.append(child)
+            output: SupernetOutput = model(**inputs, architecture=child)
+            if imitation is None or first_logits is None:
+                loss, first_logits = self._task_loss(output.logits, batch), output.logits.detach()
+            else:
+                loss = imitation(output.logits, first_logits)
+            yield self._align(loss, output, inputs, step)
+
+    def _align(self, loss: Tensor, output: SupernetOutput, inputs: Inputs, step: int) -> Tensor:
+        alignment, child = self._strategy.alignment, self.children[-1]
+        if alignment is None:
             return loss
         if self.anchor is None:
-            self.anchor = Anchor(self._child)
-        weight = self._alignment.ramp.at(step, self._num_steps)
-        if weight == 0.0 or self.anchor.child == self._child:
+            self.anchor = Anchor(child)
+        weight = alignment.ramp.at(step, self._num_steps)
+        if weight == 0.0 or self.anchor.child == child:
             return loss
-        with torch.no_grad():
-            target = model(**inputs, architecture=self.anchor.child)
-        # The embeddings are the same tensor in both, so the alignment starts after the first position.
-        pull = alignment_loss(output.hidden_states[1:], target.hidden_states[1:], batch["attention_mask"])
+        # Without dropout: the target is steady, costs less, and no random number is drawn for it.
+        with torch.no_grad(), evaluated(self._network):
+            target: SupernetOutput = self._network(**inputs, architecture=self.anchor.child)
+        pull = alignment_loss(
+            output.hidden_states, target.hidden_states, output.mask, inputs=alignment.inputs
+        )
         return loss + weight * pull
 
-    def after_step(self, step: int, log: TrainingLog) -> None:
-        if self._alignment is None or self.anchor is None or (step + 1) % self._alignment.check_every:
+    def before_update(self) -> None:
+        """Project the gradients, where the strategy asks for it."""
+        if self._strategy.projection is not None:
+            self._strategy.projection.project(self.children)
+
+    def after_step(self, step: int) -> None:
+        """Replace the anchor by the child of this step, when it is time and the child is better."""
+        alignment = self._strategy.alignment
+        if alignment is None or alignment.dev_loss is None or (step + 1) % alignment.check_every:
             return
-        replaced = self.anchor.consider(self._child, self._dev_loss)
-        self._supernet.train()
-        log.write(step + 1, {"anchor_replaced": float(replaced)})
+        assert self.anchor is not None, "a step with alignment sets the anchor"
+        dev_loss = alignment.dev_loss
+
+        def agreed_loss(child: tuple[Op, ...]) -> float:
+            # The first process decides: a rounding apart, and they would go on with different anchors.
+            return float(broadcast_object_list([dev_loss(child)])[0])
+
+        replaced = self.anchor.consider(self.children[-1], agreed_loss)
+        self._network.train()
+        if self._log is not None:
+            self._log.write(step + 1, {"anchor_replaced": float(replaced)})
+
+    def state(self) -> dict[str, Any]:
+        """Sampler, anchor and remembered gradients."""
+        projection, anchor = self._strategy.projection, self.anchor
+        remembered = {} if projection is None else projection.state()
+        return {f"projection.{name}": tensor for name, tensor in remembered.items()} | {
+            "sampler": self._strategy.sampler.state(),
+            "anchor": None if anchor is None else as_indices(self._choices, anchor.child),
+            "num_replacements": 0 if anchor is None else anchor.num_replacements,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self._strategy.sampler.restore(state["sampler"])
+        if state["anchor"] is not None:
+            self.anchor = Anchor(from_indices(self._choices, state["anchor"]))
+            self.anchor.num_replacements = state["num_replacements"]
+        if self._strategy.projection is not None:
+            prefix = "projection."
+            remembered = {
+                name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)
+            }
+            self._strategy.projection.restore(remembered)
+
+    @property
+    def _choices(self) -> Sequence[Sequence[Op]]:
+        choices: Sequence[Sequence[Op]] = self._network.choices  # type: ignore[assignment]  # of ChainNetwork
+        return choices
 
 
-def child_logits(supernet: SuperBert, child: Child, split: TokenizedSplit, *, batch_size: int = 64) -> Tensor:
+@contextmanager
+def evaluated(network: nn.Module) -> Iterator[None]:
+    """The network in eval mode inside the block, and as it was after it."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)
+
+
+def child_logits(
+    network: nn.Module,
+    child: Sequence[Any],
+    split: Rows,
+    *,
+    batch_size: int = 64,
+    inputs_of: InputsOf = model_inputs,
+) -> Tensor:
     """Logits (N, C) of one child over `split`, with the shared weights, in eval mode."""
-    supernet.eval()
-    device = next(supernet.parameters()).device
+    network.eval()
+    device = next(network.parameters()).device
 
     def logits_of(batch: Batch) -> Tensor:
-        inputs = {name: tensor.to(device) for name, tensor in model_inputs(batch).items()}
-        logits: Tensor = supernet(**inputs, architecture=child).logits
+        inputs = {
+            name: value.to(device) if isinstance(value, Tensor) else value
+            for name, value in inputs_of(batch).items()
+        }
+        logits: Tensor = network(**inputs, architecture=child).logits
         return logits
 
     return predict(logits_of, split, batch_size=batch_size)

@@ -13,7 +13,7 @@ from transformers import BertForSequenceClassification
 from bertcompress.errors import TeacherError
 from bertcompress.model.convert_bert import bert_architecture
 from bertcompress.model.operators import Attention, FeedForward, initialize
-from bertcompress.space import Dimensions
+from bertcompress.space import IDENTITY, Child, Dimensions, SearchSpace, operator_parameters
 from bertcompress.supernet.importance import Importance, weight_importance
 from bertcompress.supernet.network import SuperBert
 
@@ -53,6 +53,21 @@ def warm_start(
             head.dense.load_state_dict(pooler.dense.state_dict())
             if head.classifier.weight.shape == teacher.classifier.weight.shape:
                 head.classifier.load_state_dict(teacher.classifier.state_dict())
+
+
+def nearest_child(space: SearchSpace, teacher: Child) -> Child:
+    """The child that is the teacher's chain, or is as near to it as the space allows.
+
+    Each position has the teacher's operator there, or else the largest of its kind, or else the largest of
+    all; positions beyond the teacher's chain have the identity, where they may.
+    """
+    child = []
+    for position, operators in enumerate(space.choices):
+        wanted = teacher[position] if position < len(teacher) else IDENTITY
+        alike = [operator for operator in operators if operator.kind == wanted.kind] or operators
+        sizes = {operator: operator_parameters(operator, space.dimensions) for operator in alike}
+        child.append(wanted if wanted in alike else max(alike, key=sizes.__getitem__))
+    return tuple(child)
 
 
 def factorize(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:

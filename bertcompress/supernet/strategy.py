@@ -1,0 +1,105 @@
+"""A strategy is a sampler, how many of its children share an update, and what is added to their loss.
+
+| word       | sampler         | children an update | added                     | source           |
+| ---------- | --------------- | ------------------ | ------------------------- | ---------------- |
+| `spos`     | UniformSampler  | 1                  |                           | arXiv 1904.00420 |
+| `fair`     | FairSampler     | 1, or a round      |                           | arXiv 1907.01845 |
+| `sandwich` | SandwichSampler | 3                  | the largest teaches two   | arXiv 2003.11142 |
+| `magic-t`  | GradualSampler  | 1                  |                           | arXiv 2108.12821 |
+| `magic-a`  | UniformSampler  | 1                  | alignment with the anchor | arXiv 2108.12821 |
+| `magic-at` | GradualSampler  | 1                  | alignment with the anchor | arXiv 2108.12821 |
+
+An update of several children costs as much as so many steps: compare strategies at equal time, too."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Literal
+
+from torch import Tensor
+
+from bertcompress.supernet.alignment import Alignment
+from bertcompress.supernet.chain import Choices, Op
+from bertcompress.supernet.projection import GradientProjection
+from bertcompress.supernet.samplers import (
+    FairSampler,
+    GradualSampler,
+    Sampler,
+    SandwichSampler,
+    UniformSampler,
+)
+
+Imitation = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Strategy(Generic[Op]):
+    """Which children a step trains, and on what besides the task's loss.
+
+    With `imitation`, the first child of an update learns the task and the others learn its logits:
+    `imitation(theirs, first child's)`, (B, C) each, is their loss. `projection` changes gradients, and is no
+    part of any named strategy.
+    """
+
+    sampler: Sampler[Op]
+    children_per_update: int = 1
+    imitation: Imitation | None = None
+    alignment: Alignment[tuple[Op, ...]] | None = None
+    projection: GradientProjection | None = None
+
+
+@dataclass(frozen=True)
+class Parts(Generic[Op]):
+    """What strategies are made of; each takes what it needs. `largest` and `smallest` are children."""
+
+    choices: Choices[Op]
+    rng: random.Random
+    accepts: Callable[[tuple[Op, ...]], bool] = lambda child: True
+    replaced_positions: int = 1
+    fair_update: Literal["separate", "accumulated"] = "separate"
+    largest: tuple[Op, ...] = ()
+    smallest: tuple[Op, ...] = ()
+    imitation: Imitation | None = None
+    alignment: Alignment[tuple[Op, ...]] | None = None
+
+    def uniform(self) -> UniformSampler[Op]:
+        """Any child."""
+        return UniformSampler(self.choices, self.rng, accepts=self.accepts)
+
+    def gradual(self) -> GradualSampler[Op]:
+        """A neighbour of the last child."""
+        return GradualSampler(
+            self.choices, self.rng, accepts=self.accepts, replaced_positions=self.replaced_positions
+        )
+
+
+def _fair(parts: Parts[Op]) -> Strategy[Op]:
+    sampler = FairSampler(parts.choices, parts.rng)
+    return Strategy(sampler, sampler.round_length if parts.fair_update == "accumulated" else 1)
+
+
+def _sandwich(parts: Parts[Op]) -> Strategy[Op]:
+    if parts.imitation is None:
+        raise ValueError("sandwich needs the loss by which its children imitate the largest")
+    sampler = SandwichSampler(
+        parts.choices, parts.rng, largest=parts.largest, smallest=parts.smallest, accepts=parts.accepts
+    )
+    return Strategy(sampler, sampler.round_length, imitation=parts.imitation)
+
+
+def _aligned(sampler: Sampler[Op], alignment: Alignment[tuple[Op, ...]] | None) -> Strategy[Op]:
+    if alignment is None:
+        raise ValueError("magic-a and magic-at need an alignment")
+    return Strategy(sampler, alignment=alignment)
+
+
+STRATEGIES: dict[str, Callable[[Parts[Any]], Strategy[Any]]] = {
+    "spos": lambda parts: Strategy(parts.uniform()),
+    "fair": _fair,
+    "sandwich": _sandwich,
+    "magic-t": lambda parts: Strategy(parts.gradual()),
+    "magic-a": lambda parts: _aligned(parts.uniform(), parts.alignment),
+    "magic-at": lambda parts: _aligned(parts.gradual(), parts.alignment),
+}
