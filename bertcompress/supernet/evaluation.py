@@ -80,9 +80,9 @@ class SupernetEvaluator:
         last = supernet.space.num_positions - 1
         self.prefixes: PrefixEvaluator[tuple[int, Operator], Batch] = PrefixEvaluator(
             [_on_device(split.batch(rows), device) for rows in batched],
-            start=lambda batch: supernet.embeddings(batch["input_ids"], batch["token_type_ids"]),
-            apply=self._apply,
-            finish=lambda state, batch: supernet.head(state, batch["attention_mask"]),
+            start=supernet.run_stem,
+            apply=lambda step, state, batch: supernet.run_position(state, *step, batch),
+            finish=supernet.run_head,
             can_grow=lambda path: not path or path[-1][0] < last,
             limit_bytes=limit_bytes,
         )
@@ -95,13 +95,6 @@ class SupernetEvaluator:
         """
         self._supernet.space.require(child)
         return torch.cat(self.prefixes.outputs(placed_steps(child))).float().cpu()[self._order]
-
-    def _apply(self, step: tuple[int, Operator], state: Tensor, batch: Batch) -> Tensor:
-        module = self._supernet.module_at(*step)
-        if module is None:
-            return state
-        result: Tensor = module(state, batch["attention_mask"])
-        return result
 
 
 def _on_device(batch: Batch, device: torch.device) -> Batch:
