@@ -176,7 +176,10 @@ def test_a_cluster_of_two_nodes_loses_nothing_with_a_killed_actor(tmp_path):
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
         cluster.add_node(num_cpus=1)
-        ray.init(address=cluster.address, log_to_driver=False)
+        # The actors import this file, too.
+        searched = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        environment = {"env_vars": {"PYTHONPATH": searched}}
+        ray.init(address=cluster.address, log_to_driver=False, runtime_env=environment)
         here = run_search("inline", make_toy_score)
         assert run_search("ray", partial(make_dying_score, tmp_path, 2)) == here
         assert len(list(tmp_path.iterdir())) == 2

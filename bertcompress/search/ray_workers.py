@@ -6,16 +6,18 @@ version of this package.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-from bertcompress.errors import MissingExtraError
+from bertcompress.errors import MissingExtraError, SearchError
 from bertcompress.search.driver import ScoreMany
 from bertcompress.search.workers import MakeScore, translated, worker_pool
 from bertcompress.space import Child
 
+FREE_CPU_TIMEOUT_S = 5
 START_TIMEOUT_S = 60
 
 
@@ -27,7 +29,7 @@ def on_ray(make_score: MakeScore, num_workers: int) -> Iterator[ScoreMany]:
 
     Raises:
         MissingExtraError: Ray is not installed.
-        SearchError: while scoring, when no CPU of the cluster is free, or all actors were lost repeatedly.
+        SearchError: an actor does not start, no CPU of the cluster is free, or all actors are lost repeatedly.
     """
     try:
         import ray
@@ -51,8 +53,8 @@ def on_ray(make_score: MakeScore, num_workers: int) -> Iterator[ScoreMany]:
 class _Scorer:
     """Lives in the actor's process."""
 
-    def __init__(self, make_score: MakeScore) -> None:
-        self._make_score = make_score
+    def __init__(self, shipped: list[Any]) -> None:
+        self._shipped = shipped
         self._score: Callable[[Child], float] | None = None
 
     def ready(self) -> bool:
@@ -60,21 +62,32 @@ class _Scorer:
 
     def score(self, child: Child) -> float:
         if self._score is None:
-            self._score = self._make_score()
+            import ray
+
+            # Not an argument of the constructor by itself: an error there would look like a lost actor.
+            self._score = ray.get(self._shipped[0])()
         return self._score(child)
 
 
 def _start(ray: Any, shipped: Any) -> _RayWorker | None:
     """A worker whose actor runs; None when the cluster has no CPU for it now."""
-    if ray.available_resources().get("CPU", 0) < 1:
-        return None
-    actor = ray.remote(num_cpus=1)(_Scorer).remote(shipped)
+    # What was freed or taken a moment ago is reported a little later.
+    deadline = time.monotonic() + FREE_CPU_TIMEOUT_S
+    while ray.available_resources().get("CPU", 0) < 1:
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.1)
+    actor = ray.remote(num_cpus=1)(_Scorer).remote([shipped])
     try:
-        # What is available is reported late: the actor may still have to wait for another's CPU.
         ray.get(actor.ready.remote(), timeout=START_TIMEOUT_S)
-    except (ray.exceptions.GetTimeoutError, ray.exceptions.RayActorError):
+    except ray.exceptions.GetTimeoutError:
         ray.kill(actor)
         return None
+    except ray.exceptions.RayActorError as error:
+        raise SearchError(
+            f"search: an actor of the Ray cluster does not start: {error}\n"
+            "install this version of bertcompress on every machine of the cluster"
+        ) from error
     return _RayWorker(ray, actor)
 
 
