@@ -242,7 +242,7 @@ latency:                       # what the budget is measured at: how the model w
   precision: fp32              # fp32 or int8
 
 search:
-  searcher: evolution          # evolution or random
+  searcher: evolution          # evolution, random, reinforce, parsec, progressive or exact
   num_evaluations: 120
 
 student:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertcompress.errors import MissingExtraError, SearchError
-from bertcompress.search import SEARCHERS, Budgets, Cost, search
+from bertcompress.search import Budgets, Cost, Evolution, search
 from bertcompress.search.evaluators import EVALUATORS
 from bertcompress.search.workers import WorkerLostError, worker_pool
 from bertcompress.space import Child, Dimensions, Operator, SearchSpace, placed_steps
@@ -67,7 +67,7 @@ def run_search(evaluator: str, make_score: Callable[[], Callable[[Child], float]
     with EVALUATORS[evaluator](make_score, 2) as score_many:
         return search(
             SPACE,
-            SEARCHERS["evolution"](SPACE, SPACE.sample, 6),
+            Evolution(SPACE, SPACE.sample, 6),
             score_many=score_many,
             cost_of=lambda child: Cost.of(num_parameters=1 + sum(operator.size for operator in child)),
             budgets=Budgets.of(num_parameters=60),

@@ -143,13 +143,26 @@ def test_a_run_can_stop_early_and_random_weights_can_start_it(tiny_recipe: Path,
         "supernet.warm_start=none",
         "supernet.strategy=spos",
         "supernet.steps=3",
-        "search.searcher=random",
+        "search.searcher=parsec",
+        "search.num_finalists=1",
+        "space.hidden_size=24",
+        "latency.precision=int8",
     ]
-    recipe = load_recipe(tiny_recipe, [*overrides, "space.hidden_size=24", "latency.precision=int8"])
-    stopped = run_recipe(recipe, tmp_path / "run", "search")
+    stopped = run_recipe(load_recipe(tiny_recipe, overrides), tmp_path / "run", "search")
     assert stopped.report_path is None
     assert (tmp_path / "run/search/search.json").exists()
     assert not (tmp_path / "run/student").exists()
+
+    # What parsec learned starts another search; the file is one of that stage's inputs.
+    learned = tmp_path / "run/search/distribution.json"
+    start = tmp_path / "start.json"
+    learned.rename(start)
+    going_on = load_recipe(tiny_recipe, [*overrides, f"search.start_distribution={start}"])
+    run_recipe(going_on, tmp_path / "run", "search")
+    assert learned.read_bytes() != start.read_bytes()
+    start.unlink()
+    with pytest.raises(RunFolderError, match="start_distribution"):
+        run_recipe(going_on, tmp_path / "run", "search")
 
 
 class KilledError(RuntimeError):

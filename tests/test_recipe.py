@@ -59,6 +59,11 @@ BAD = {
         "search: {num_evaluations: 2, num_finalists: 5}\nbudget:",
         ["search:", "num_finalists 5"],
     ),
+    "another searcher starts from a distribution": (
+        "budget:",
+        "search: {start_distribution: distribution.json}\nbudget:",
+        ["search:", "evolution", "use parsec"],
+    ),
     "timed precision not exported": (
         "budget:",
         "export: {precisions: [int8]}\nbudget:",

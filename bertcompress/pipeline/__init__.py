@@ -15,6 +15,7 @@ from bertcompress import __version__
 from bertcompress.checkpoint import CHECKPOINT_NAME
 from bertcompress.curve import CURVE_NAME, EVENTS_NAME
 from bertcompress.data.source import local_files
+from bertcompress.errors import RunFolderError
 from bertcompress.pipeline.compression import (
     STUDENT_ROLES,
     distill_students,
@@ -89,6 +90,7 @@ def run_recipe(
             inputs = {
                 "before": hash_inputs(inputs),
                 "recipe": {name: recipe.model_dump(mode="json")[name] for name in stage.sections},
+                **(_hash_start(run) if stage.name == "search" else {}),
             }
             _run_stage(run, stage, inputs)
     if STAGES[last].name != "report":
@@ -113,6 +115,20 @@ def _hash_data_files(run: Run) -> list[str]:
     """Hashes of the recipe's local data files; a Hub id stands for itself."""
     data = run.recipe.data
     return [hash_file(path) for path in local_files(data.source, data.files)]
+
+
+def _hash_start(run: Run) -> dict[str, str]:
+    """The hash of the distribution that the search starts from, where it starts from one.
+
+    Raises:
+        RunFolderError: the file is missing.
+    """
+    start = run.recipe.search.start_distribution
+    if start is None:
+        return {}
+    if not Path(start).is_file():
+        raise RunFolderError(f"search.start_distribution: {start} is missing; give an earlier run's file")
+    return {"start_distribution": hash_file(Path(start))}
 
 
 def _run_stage(run: Run, stage: Stage, inputs: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
@@ -27,7 +28,8 @@ from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.scoring import open_evaluator, sample_rows
 from bertcompress.pipeline.timing import measure_whole
 from bertcompress.run_folder import read_json
-from bertcompress.search import SEARCHERS, Evaluation, SearchResult, sampler_within, search
+from bertcompress.search import SEARCHERS, Evaluation, Parsec, SearchResult, sampler_within, search
+from bertcompress.search.distribution import OperatorDistribution
 from bertcompress.space import Architecture, Child, Operator, SearchSpace, canonical
 from bertcompress.supernet import SuperBert, extract, measure_importance, nearest_child, warm_start
 from bertcompress.supernet.alignment import Alignment, Ramp
@@ -144,7 +146,9 @@ def search_children(run: Run) -> None:
     chosen, seed = run.recipe.search, run.recipe.seed
     feasible = tuple(Operator.parse(name) for name in run.latency["feasible_child"])
     sample = sampler_within(run.space, lambda child: run.budgets.fits(run.cost_of(child)), feasible)
-    searcher = SEARCHERS[chosen.searcher](run.space, sample, chosen.population_size)
+    searcher = SEARCHERS[chosen.searcher](run.space, sample, run.cost_of, run.budgets, chosen.population_size)
+    if isinstance(searcher, Parsec) and chosen.start_distribution is not None:
+        searcher.distribution = OperatorDistribution.load(Path(chosen.start_distribution), run.space)
     with open_evaluator(run) as score_many:
         result = search(
             run.space,
@@ -159,6 +163,8 @@ def search_children(run: Run) -> None:
             state_path=run.path("search", "state.json"),
             on_evaluation=_counter(run, chosen.num_evaluations),
         )
+    if isinstance(searcher, Parsec):
+        searcher.distribution.save(run.path("search", "distribution.json"))
     finalists = _measure_finalists(run, result)
     fitting = [finalist for finalist in finalists if finalist["fits"]]
     if not fitting:

@@ -243,10 +243,16 @@ class Latency(Section):
 class Search(Section):
     """How the winner is found."""
 
-    searcher: Literal["evolution", "random"] = Field(default="evolution", description="who proposes children")
+    searcher: Literal["evolution", "random", "reinforce", "parsec", "progressive", "exact"] = Field(
+        default="evolution", description="who proposes children"
+    )
+    start_distribution: str | None = Field(
+        default=None,
+        description="of parsec: search/distribution.json of an earlier run; its space may be another",
+    )
     num_evaluations: Count = Field(default=120, description="children scored")
     population_size: Annotated[int, Field(ge=2)] = Field(
-        default=24, description="children that evolution keeps"
+        default=24, description="of evolution; the beam of progressive, the random children of exact"
     )
     num_finalists: Count = Field(
         default=3, description="children exported and measured whole before one wins"
@@ -260,6 +266,14 @@ class Search(Section):
     cache_mib: Annotated[int, Field(ge=0)] = Field(
         default=1024, description="memory for hidden states that children share, in all; 0: share nothing"
     )
+
+    @model_validator(mode="after")
+    def _only_parsec_starts_from_a_distribution(self) -> Self:
+        if self.start_distribution is not None and self.searcher != "parsec":
+            raise ValueError(
+                f"start_distribution is not for searcher {self.searcher}; leave it out, or use parsec"
+            )
+        return self
 
     @model_validator(mode="after")
     def _finalists_are_evaluated(self) -> Self:

@@ -21,15 +21,28 @@ from bertcompress.search.driver import (
     search,
 )
 from bertcompress.search.evolution import Evolution
+from bertcompress.search.exact import Exact
 from bertcompress.search.feasibility import PricedChild, check_feasible, nearest_child
 from bertcompress.search.pareto import pareto_front
+from bertcompress.search.parsec import Parsec
+from bertcompress.search.progressive import Progressive
 from bertcompress.search.random_search import RandomSearch
+from bertcompress.search.reinforce import Reinforce
 from bertcompress.space import SearchSpace
 
-# Each makes a searcher from the space, a sampler of children that fit, and the population size.
-SEARCHERS: dict[str, Callable[[SearchSpace, SampleChild, int], Searcher]] = {
-    "random": lambda space, sample, population_size: RandomSearch(sample),
-    "evolution": Evolution,
+# Each makes a searcher from the space, a sampler of children that fit, how children are priced, the budgets,
+# and the size of the population (evolution), of the beam (progressive) or of the random design (exact).
+SEARCHERS: dict[str, Callable[[SearchSpace, SampleChild, CostOf, Budgets, int], Searcher]] = {
+    "random": lambda space, sample, cost_of, budgets, size: RandomSearch(sample),
+    "evolution": lambda space, sample, cost_of, budgets, size: Evolution(space, sample, size),
+    "reinforce": lambda space, sample, cost_of, budgets, size: Reinforce(space, sample, cost_of, budgets),
+    "parsec": lambda space, sample, cost_of, budgets, size: Parsec(space, sample, cost_of, budgets),
+    "progressive": lambda space, sample, cost_of, budgets, size: Progressive(
+        space, sample, lambda child: budgets.fits(cost_of(child)), size
+    ),
+    "exact": lambda space, sample, cost_of, budgets, size: Exact(
+        space, sample, cost_of, budgets, design_size=size
+    ),
 }
 
 __all__ = [
@@ -40,8 +53,12 @@ __all__ = [
     "CostOf",
     "Evaluation",
     "Evolution",
+    "Exact",
+    "Parsec",
     "PricedChild",
+    "Progressive",
     "RandomSearch",
+    "Reinforce",
     "SampleChild",
     "ScoreMany",
     "SearchResult",

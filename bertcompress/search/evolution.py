@@ -1,23 +1,28 @@
 """Evolution with ageing (Real et al. 2019), mutation and crossover as in SPOS (Guo et al. 2020).
 
-Parents win a tournament by constrained domination (Deb et al. 2002): a child that fits beats one that does
-not, of two that do not fit the smaller overshoot wins, of two that fit the lower score.
+arXiv 1802.01548 and 1904.00420. Most parents win a tournament of the population by constrained domination
+(Deb et al. 2002, NSGA-II): a child that fits beats one that does not, of two that do not fit the smaller
+overshoot wins, of two that fit the lower score. One in four is taken from the Pareto front over score and
+costs of all that was scored, where it is least crowded, so that the whole front is found, not its best score
+alone; the population forgets with age, the front does not.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 
 from bertcompress.search.budget import SampleChild
 from bertcompress.search.driver import Evaluation
+from bertcompress.search.pareto import crowding_distances, pareto_front
 from bertcompress.space import Child, SearchSpace, canonical
 
 NUM_ATTEMPTS = 20
 
 
 class Evolution:
-    """A population that forgets its oldest member; new children descend from tournament winners."""
+    """A population that forgets its oldest member; children descend from tournament winners and the front."""
 
     def __init__(
         self,
@@ -27,6 +32,7 @@ class Evolution:
         *,
         tournament_size: int = 6,
         crossover_probability: float = 0.3,
+        front_probability: float = 0.25,
     ) -> None:
         if population_size < 2 or tournament_size < 1:
             raise ValueError(f"population of {population_size}, tournament of {tournament_size}: too small")
@@ -35,7 +41,10 @@ class Evolution:
         self._population_size = population_size
         self._tournament_size = tournament_size
         self._crossover_probability = crossover_probability
+        self._front_probability = front_probability
         self._population: list[Evaluation] = []  # oldest first
+        self._front: list[Evaluation] = []
+        self._crowding: list[float] = []
         self._seen: set[Child] = set()
 
     def ask(self, n: int, rng: random.Random) -> list[Child]:
@@ -56,6 +65,9 @@ class Evolution:
             elif evaluation.overshoot == 0:
                 self._population.pop(0)
                 self._population.append(evaluation)
+        fitting = [e for e in evaluations if e.overshoot == 0 and math.isfinite(e.score)]
+        self._front = pareto_front([*self._front, *fitting], _objectives)
+        self._crowding = crowding_distances([_objectives(member) for member in self._front])
 
     def _propose(self, rng: random.Random) -> Child:
         child = self._sample(rng)
@@ -76,6 +88,10 @@ class Evolution:
         return self._mutated(child, rng)
 
     def _parent(self, rng: random.Random) -> Child:
+        if self._front and rng.random() < self._front_probability:
+            first, second = rng.randrange(len(self._front)), rng.randrange(len(self._front))
+            roomier = first if self._crowding[first] >= self._crowding[second] else second
+            return self._front[roomier].placed
         size = min(self._tournament_size, len(self._population))
         winner = min(
             rng.sample(self._population, size),
@@ -95,3 +111,7 @@ class Evolution:
                 others = [o for o in self._space.choices[position] if o != operators[position]]
                 operators[position] = rng.choice(others)
         return tuple(operators)
+
+
+def _objectives(evaluation: Evaluation) -> tuple[float, ...]:
+    return (evaluation.score, *evaluation.cost.values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -22,3 +23,20 @@ def pareto_front(items: Iterable[Item], values_of: Callable[[Item], tuple[float,
         if not any(all(a <= b for a, b in zip(kept, values, strict=True)) for kept, _ in front):
             front.append((values, item))
     return [item for _, item in front]
+
+
+def crowding_distances(points: Sequence[Sequence[float]]) -> list[float]:
+    """How far apart each point's neighbours are, over the range of each value, added up (Deb et al. 2002).
+
+    Infinite for the points at an end of some value's range.
+    """
+    distances = [0.0] * len(points)
+    for value in range(len(points[0]) if points else 0):
+        order = sorted(range(len(points)), key=lambda index: points[index][value])
+        lowest, highest = points[order[0]][value], points[order[-1]][value]
+        if highest == lowest:
+            continue
+        distances[order[0]] = distances[order[-1]] = math.inf
+        for before, index, after in zip(order, order[1:], order[2:], strict=False):
+            distances[index] += (points[after][value] - points[before][value]) / (highest - lowest)
+    return distances
