@@ -153,7 +153,9 @@ def compare(run: Run, arguments: argparse.Namespace) -> dict[str, Any]:
     feasible = tuple(Operator.parse(name) for name in run.latency["feasible_child"])
     budgets = type(run.budgets)() if arguments.without_budgets else run.budgets
     sample = sampler_within(space, lambda child: budgets.fits(run.cost_of(child)), feasible)
-    searcher: Searcher = SEARCHERS[arguments.searcher](space, sample, chosen.population_size)
+    searcher: Searcher = SEARCHERS[arguments.searcher](
+        space, sample, run.cost_of, budgets, chosen.population_size
+    )
     result = search(
         space,
         searcher,
