@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from accelerate import PartialState
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -22,48 +21,49 @@ EVENTS_NAME = "tensorboard"
 class TrainingLog:
     """Curve of one training: a JSON line every few steps, TensorBoard events, and a progress bar.
 
-    Of several processes only the first one writes.
+    `fit` begins it; nothing is opened or shown before.
     """
 
     def __init__(self, folder: Path, name: str, console: Console | None) -> None:
         self.folder, self._name, self._console = folder, name, console
-        self._silent = False
-        self._first_step = 0
-        self._start = time.perf_counter()
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        self._silent = not PartialState().is_main_process
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-        extra = (TextColumn("loss {task.fields[loss]:.3f}"), TextColumn("{task.fields[rate]:.1f} steps/s"))
-        self._progress = Progress(*columns, *extra, TimeRemainingColumn(), console=self._console)
-        self._progress.disable = self._console is None or self._silent
-        self._progress.start()
-        self._task: TaskID | None = None
-        self._writer: Any = None
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._progress.stop()
-        if self._writer is not None:
+        if self._progress is not None:
+            self._progress.stop()
             self._writer.close()
             self._file.close()
 
-    def begin(self, step: int) -> None:
-        """Start a curve, or go on with the one in the folder, cut after `step`."""
+    def begin(self, step: int, *, writes: bool = True) -> None:
+        """Start a curve, or go on with the one in the folder, cut after `step`.
+
+        Of several processes one `writes`; for the others nothing is opened, and what they give is dropped.
+        """
         self._first_step, self._start = step, time.perf_counter()
-        if self._silent:
+        if not writes:
             return
         from torch.utils.tensorboard import SummaryWriter
 
         kept = [json.dumps(point) + "\n" for point in read_curve(self.folder) if point["step"] <= step]
         write_atomically(self.folder / CURVE_NAME, "".join(kept if step else []).encode())
         self._file = (self.folder / CURVE_NAME).open("a", encoding="utf-8")
-        self._writer = SummaryWriter(str(self.folder / EVENTS_NAME), purge_step=step + 1)
+        self._writer: Any = SummaryWriter(str(self.folder / EVENTS_NAME), purge_step=step + 1)
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        extra = (TextColumn("loss {task.fields[loss]:.3f}"), TextColumn("{task.fields[rate]:.1f} steps/s"))
+        self._progress = Progress(*columns, *extra, TimeRemainingColumn(), console=self._console)
+        self._progress.disable = self._console is None
+        self._progress.start()
 
     def advance(self, step: int, num_steps: int, loss: float) -> None:
-        """Show `step` (1-based) and, every few steps, write its line."""
+        """Show `step` (1-based) and write its line."""
+        if self._progress is None:
+            return
         rate = (step - self._first_step) / (time.perf_counter() - self._start)
         if self._task is None:
             self._task = self._progress.add_task(self._name, total=num_steps, loss=loss, rate=rate)
@@ -72,7 +72,7 @@ class TrainingLog:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """One line of the curve: `values` at `step`."""
-        if self._silent:
+        if self._progress is None:
             return
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()

@@ -147,7 +147,7 @@ def fit(
         parts["hooks"] = hooks
     checkpoint = Checkpoint(log.folder / CHECKPOINT_NAME, parts, accelerator)
     start = checkpoint.restore() if settings.checkpoint_every else 0
-    log.begin(start)
+    log.begin(start, writes=accelerator.is_main_process)
     wrapped.train()
     step = start - 1
     for step in range(start, settings.num_steps):
