@@ -25,6 +25,7 @@ from bertcompress.command_line import (
     whole_numbers,
 )
 from bertcompress.commands_latency import app as latency_app
+from bertcompress.commands_supernet import interference, rank
 from bertcompress.errors import DataError
 
 STAGES = {
@@ -114,6 +115,8 @@ for _stage, _help in STAGES.items():
 
 
 app.add_typer(latency_app, name="latency")
+app.command("interference")(interference)
+app.command("rank")(rank)
 
 
 @app.command()

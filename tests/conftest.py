@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import random
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +13,32 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import RepositoryNotFoundError
-from transformers import BertConfig, BertForSequenceClassification
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
 from bertcompress.data.tokenized import TokenizedSplit
+
+GOOD_WORDS = ("great", "moving", "funny")
+BAD_WORDS = ("dull", "clumsy", "hollow")
+FILLERS = ("film", "story", "scene", "actor", "and", "the", "quite", "rather")
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+
+RECIPE = """
+name: tiny
+data: {{source: {data}, max_length: 16}}
+teacher: {{source: {teacher}, epochs: 12, learning_rate: 2.0e-3, train_embeddings: true}}
+space: {{num_positions: 2, operators: [mha2, ffn16, conv3, identity], embedding_size: 16, pooling: mean_max}}
+supernet:
+  steps: 120
+  learning_rate: 2.0e-3
+  train_embeddings: true
+  alignment: {{check_every: 20, check_batches: 1}}
+budget: {{num_parameters: 9000, speedup: 0.2}}
+latency: {{sequence_length: 8, num_chains: 4, num_heldout: 2}}
+search: {{num_evaluations: 6, population_size: 4, num_finalists: 2}}
+student: {{epochs: 6, learning_rate: 3.0e-3, embedding_learning_rate_factor: 1.0}}
+benchmark: {{batch_sizes: [1], sequence_lengths: [8], num_threads: [1], seconds_per_point: 0.05}}
+"""
 
 
 @pytest.fixture
@@ -70,3 +96,45 @@ def not_found(message: str) -> RepositoryNotFoundError:
     """What the Hub's client raises for a name that it does not know."""
     response: Any = SimpleNamespace(headers={}, request=None)
     return RepositoryNotFoundError(message, response=response)
+
+
+def save_teacher(bert: BertForSequenceClassification, folder: Path) -> None:
+    """The encoder without a head, and a tokenizer of whole words, as a checkpoint folder."""
+    words = (*SPECIAL, *GOOD_WORDS, *BAD_WORDS, *FILLERS)
+    rust = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    rust.pre_tokenizer = pre_tokenizers.Whitespace()
+    rust.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=rust, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
+    ).save_pretrained(folder)
+    encoder = BertModel(bert.config)
+    encoder.load_state_dict(bert.bert.state_dict())
+    encoder.save_pretrained(folder)
+
+
+def write_sentences(path: Path, num_rows: int = 400) -> None:
+    rng = random.Random(0)
+    rows = set()
+    while len(rows) < num_rows:
+        label = rng.choice(["negative", "positive"])
+        words = rng.choices(FILLERS, k=rng.randint(3, 7))
+        words.insert(rng.randrange(len(words)), rng.choice(GOOD_WORDS if label == "positive" else BAD_WORDS))
+        rows.add((" ".join(words), label))
+    lines = [json.dumps({"text": text, "label": label}) for text, label in sorted(rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def tiny_recipe(
+    tmp_path: Path, tiny_bert: BertForSequenceClassification, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A recipe's file for a tiny teacher and a handful of sentences, both written beside it."""
+    monkeypatch.setenv("BERTCOMPRESS_CACHE", str(tmp_path / "cache"))
+    save_teacher(tiny_bert, tmp_path / "teacher-files")
+    write_sentences(tmp_path / "sentences.jsonl")
+    path = tmp_path / "tiny.yaml"
+    text = RECIPE.format(data=tmp_path / "sentences.jsonl", teacher=tmp_path / "teacher-files")
+    path.write_text(text, encoding="utf-8")
+    return path

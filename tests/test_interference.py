@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from torch import Tensor, nn
 
 from bertcompress.supernet.correlation import bootstrap, kendall, partial_spearman, spearman, top_k_regret
@@ -289,6 +290,16 @@ def test_rank_correlations_see_order_only(values: list[float]) -> None:
         assert correlation(first, order) == pytest.approx(1)
         assert correlation(first, -order) == pytest.approx(-1)
         assert correlation(first, np.ones_like(first)) == 0
+
+
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 5), st.floats(-9, 9)), min_size=3, max_size=30),
+)
+@settings(max_examples=50, deadline=None)
+def test_kendall_is_scipys(pairs: list[tuple[int, float]]) -> None:
+    first, second = np.array(pairs, dtype=float).T
+    expected = stats.kendalltau(first, second).statistic
+    assert kendall(first, second) == pytest.approx(0 if np.isnan(expected) else expected, abs=1e-9)
 
 
 def test_partial_correlation_takes_out_a_common_cause() -> None:

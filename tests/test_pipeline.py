@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
-from transformers import (
-    AutoModelForSequenceClassification,
-    BertForSequenceClassification,
-    BertModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoModelForSequenceClassification
 
 from bertcompress import training
 from bertcompress.errors import BudgetError, DataError, RunFolderError, SpaceError
@@ -24,73 +17,31 @@ from bertcompress.export.runtime import OnnxClassifier
 from bertcompress.pipeline import STAGE_NAMES, RunResult, run_recipe
 from bertcompress.pipeline.compression import uniform_baseline
 from bertcompress.pipeline.delivery import verdict
+from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.trained import keep_result
 from bertcompress.recipe import Recipe, load_recipe
+from bertcompress.run_folder import RunFolder
 from bertcompress.search import Budgets
 from bertcompress.search.budget import Cost
 from bertcompress.space import Architecture, Child, Dimensions, Operator, SearchSpace
 
-GOOD_WORDS = ("great", "moving", "funny")
-BAD_WORDS = ("dull", "clumsy", "hollow")
-FILLERS = ("film", "story", "scene", "actor", "and", "the", "quite", "rather")
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-
-RECIPE = """
-name: tiny
-data: {{source: {data}, max_length: 16}}
-teacher: {{source: {teacher}, epochs: 12, learning_rate: 2.0e-3, train_embeddings: true}}
-space: {{num_positions: 2, operators: [mha2, ffn16, conv3, identity], embedding_size: 16, pooling: mean_max}}
-supernet:
-  steps: 120
-  learning_rate: 2.0e-3
-  train_embeddings: true
-  alignment: {{check_every: 20, check_batches: 1}}
-budget: {{num_parameters: 9000, speedup: 0.2}}
-latency: {{sequence_length: 8, num_chains: 4, num_heldout: 2}}
-search: {{num_evaluations: 6, population_size: 4, num_finalists: 2}}
-student: {{epochs: 6, learning_rate: 3.0e-3, embedding_learning_rate_factor: 1.0}}
-benchmark: {{batch_sizes: [1], sequence_lengths: [8], num_threads: [1], seconds_per_point: 0.05}}
-"""
-
-
-def save_teacher(bert: BertForSequenceClassification, folder: Path) -> None:
-    """The encoder without a head, and a tokenizer of whole words, as a checkpoint folder."""
-    words = (*SPECIAL, *GOOD_WORDS, *BAD_WORDS, *FILLERS)
-    rust = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
-    rust.pre_tokenizer = pre_tokenizers.Whitespace()
-    rust.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=rust, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
-    ).save_pretrained(folder)
-    encoder = BertModel(bert.config)
-    encoder.load_state_dict(bert.bert.state_dict())
-    encoder.save_pretrained(folder)
-
-
-def write_sentences(path: Path, num_rows: int = 400) -> None:
-    rng = random.Random(0)
-    rows = set()
-    while len(rows) < num_rows:
-        label = rng.choice(["negative", "positive"])
-        words = rng.choices(FILLERS, k=rng.randint(3, 7))
-        words.insert(rng.randrange(len(words)), rng.choice(GOOD_WORDS if label == "positive" else BAD_WORDS))
-        rows.add((" ".join(words), label))
-    lines = [json.dumps({"text": text, "label": label}) for text, label in sorted(rows)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-@pytest.fixture
-def tiny_recipe(
-    tmp_path: Path, tiny_bert: BertForSequenceClassification, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    monkeypatch.setenv("BERTCOMPRESS_CACHE", str(tmp_path / "cache"))
-    save_teacher(tiny_bert, tmp_path / "teacher-files")
-    write_sentences(tmp_path / "sentences.jsonl")
-    path = tmp_path / "tiny.yaml"
-    text = RECIPE.format(data=tmp_path / "sentences.jsonl", teacher=tmp_path / "teacher-files")
-    path.write_text(text, encoding="utf-8")
-    return path
+RANKING = {
+    "verdict": "planted verdict",
+    "warnings": [],
+    "num_children": 5,
+    "num_seeds": 1,
+    "confidence": 0.9,
+    "ceiling": None,
+    "baselines": [],
+    "children": [],
+    "supernet": {
+        "kendall": {"value": 0.5, "low": 0.1, "high": 0.8},
+        "spearman": 0.5,
+        "pearson": 0.5,
+        "regret": {"1": 0.1, "3": 0.0, "5": 0.0},
+        "chance_regret": 0.2,
+    },
+}
 
 
 def test_the_flow_delivers_and_a_second_run_keeps_everything(tiny_recipe: Path, tmp_path: Path) -> None:
@@ -108,6 +59,11 @@ def test_the_flow_delivers_and_a_second_run_keeps_everything(tiny_recipe: Path, 
     for ours, theirs in zip(fresh.report["models"], result.report["models"], strict=True):
         assert ours["architecture"] == theirs["architecture"]
         assert ours["metrics"] == theirs["metrics"]
+
+    # What is found out about the supernet later on is added to the report that is there.
+    kept = keep_result(Run(recipe, RunFolder(tmp_path / "fresh"), None), "ranking", RANKING)
+    assert kept == tmp_path / "fresh/supernet/ranking.json"
+    assert "planted verdict" in (tmp_path / "fresh/report/report.md").read_text(encoding="utf-8")
 
     changed = load_recipe(tiny_recipe, ["student.epochs=1", "student.baseline=false"])
     partly = run_recipe(changed, tmp_path / "run")

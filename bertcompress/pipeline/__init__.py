@@ -81,7 +81,7 @@ def run_recipe(
     last = STAGE_NAMES.index(until) if until else len(STAGES) - 1
     run = Run(recipe, RunFolder(run_dir), console)
     _ = run.teacher_location  # a missing teacher is said before anything is written
-    _quieten_transformers()
+    quieten_transformers()
     _check_data_first(run)
     with run.folder.lock():
         run.folder.write_text("recipe.yaml", recipe.to_yaml())
@@ -99,7 +99,7 @@ def run_recipe(
     return RunResult(data, budgets_met(data), run.path("report", "report.html"))
 
 
-def _quieten_transformers() -> None:
+def quieten_transformers() -> None:
     """One set of progress bars is enough: ours."""
     transformers_logging.disable_progress_bar()
 

@@ -43,7 +43,7 @@ MOST_BASELINE_LAYERS = 12
 STUDENT_ROLES = ("winner", "baseline")  # each a folder of the stage
 
 
-def _started_supernet(run: Run, space: SearchSpace, rng: random.Random) -> SuperBert:
+def started_supernet(run: Run, space: SearchSpace, rng: random.Random) -> SuperBert:
     """A supernet of `space`, started from the teacher unless the recipe asks for random weights."""
     supernet = SuperBert(space)
     if run.recipe.supernet.warm_start == "teacher":
@@ -57,7 +57,7 @@ def _importance_batches(split: TokenizedSplit, rng: random.Random) -> Iterator[B
         yield split.batch(indices)
 
 
-def _dev_loss(run: Run, supernet: SuperBert, split: TokenizedSplit) -> Callable[[Child], float]:
+def dev_loss(run: Run, supernet: SuperBert, split: TokenizedSplit) -> Callable[[Child], float]:
     """Loss of a child on `split` with the shared weights: decides on anchor replacement."""
 
     def loss(child: Child) -> float:
@@ -80,7 +80,7 @@ def make_supernet(run: Run) -> None:
     )
     loss = DistillLoss(run.targets, DistillWeights(chosen.distill_weight, chosen.temperature))
     with seeded(seed) as rng, TrainingLog(run.path("supernet"), "supernet", run.console) as log:
-        supernet = _started_supernet(run, run.space, rng)
+        supernet = started_supernet(run, run.space, rng)
         _, anchor = train_supernet(
             supernet,
             run.splits["train"],
@@ -119,7 +119,7 @@ def _strategy(run: Run, supernet: SuperBert) -> Strategy[Operator]:
             Ramp(aligned.weight, aligned.start_fraction, aligned.end_fraction),
             inputs=aligned.inputs,
             anchor=near_teacher if aligned.anchor == "teacher" else None,
-            dev_loss=_dev_loss(run, supernet, dev) if aligned.anchor == "best" else None,
+            dev_loss=dev_loss(run, supernet, dev) if aligned.anchor == "best" else None,
             check_every=aligned.check_every,
         ),
     )
@@ -254,7 +254,7 @@ def distill_students(run: Run) -> None:
         child = uniform_baseline(run)
         space = SearchSpace(run.space.dimensions, tuple((operator,) for operator in child))
         with seeded(run.recipe.seed) as rng:
-            started = _started_supernet(run, space, rng)
+            started = started_supernet(run, space, rng)
         _distill(run, "baseline", started, child)
 
 

@@ -152,12 +152,19 @@ def report_data(run: Run) -> dict[str, Any]:
         "latency_table": run.latency_table.to_dict(),
         "training": _curves(run),
         "benchmark": {"rows": timed["rows"]},
+        **supernet_findings(run),
         "stages": run.folder.stage_seconds(),
         "space": {
             "choices": [[operator.name for operator in position] for position in run.space.choices],
             "num_children": run.space.num_children,
         },
     }
+
+
+def supernet_findings(run: Run) -> dict[str, Any]:
+    """What `interference` and `rank` left with the supernet; each is missing until it was run."""
+    paths = {name: run.path("supernet", f"{name}.json") for name in ("ranking", "interference")}
+    return {name: read_json(path) for name, path in paths.items() if path.exists()}
 
 
 def _curves(run: Run) -> dict[str, list[dict[str, float]]]:

@@ -10,9 +10,11 @@ from bertcompress.report.html import write_html
 from bertcompress.report.json import write_json
 from bertcompress.report.markdown import write_markdown
 from bertcompress.report.plots import draw_plots, write_pngs
+from bertcompress.report.supernet_plots import draw_supernet_plots
+from bertcompress.report.supernet_rows import print_interference, print_ranking
 from bertcompress.report.terminal import print_table
 
-__all__ = ["build_report", "print_table"]
+__all__ = ["build_report", "print_interference", "print_ranking", "print_table"]
 
 
 def build_report(data: Mapping[str, Any], out_dir: Path) -> Path:
@@ -21,7 +23,7 @@ def build_report(data: Mapping[str, Any], out_dir: Path) -> Path:
     Only "name" must be in `data`; a section that is missing or empty is left out of the page.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
-    plots = draw_plots(data)
+    plots = draw_plots(data) + draw_supernet_plots(data)
     write_json(data, out_dir / "report.json")
     write_markdown(data, out_dir / "report.md", plots=write_pngs(plots, out_dir / "plots"))
     return write_html(data, out_dir / "report.html", plots=plots)

@@ -10,7 +10,7 @@ import yaml
 from jinja2 import ChainableUndefined, Environment, PackageLoader
 from markupsafe import Markup
 
-from bertcompress.report import rows
+from bertcompress.report import rows, supernet_rows
 from bertcompress.report.json import strict_json
 from bertcompress.report.plots import Plot
 from bertcompress.space import Operator
@@ -34,6 +34,7 @@ def write_html(data: Mapping[str, Any], path: Path, *, plots: Sequence[Plot]) ->
         heldout=rows.heldout_words(data.get("latency_table") or {}),
         benchmark=(data.get("benchmark") or {}).get("rows") or [],
         percentiles=rows.PERCENTILES,
+        supernet=_supernet(data),
         recipe=yaml.safe_dump(strict_json(data.get("recipe") or {}), sort_keys=False, allow_unicode=True),
         choices=_choices(data.get("space") or {}),
         total_seconds=sum(stage.get("seconds") or 0 for stage in data.get("stages") or []),
@@ -76,6 +77,30 @@ def _box(operator: Operator) -> dict[str, str]:
     elif operator == Operator("mha", 1):
         words = "1 head"
     return {"kind": operator.kind, "name": operator.name, "title": KIND_WORDS[operator.kind], "words": words}
+
+
+def _supernet(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The sections about the supernet: title, figure, headings, rows, words and warnings."""
+    ranking, interference = data.get("ranking") or {}, data.get("interference") or {}
+    sections = [
+        {
+            "title": "Ranking of children",
+            "figure": "ranking",
+            "headings": supernet_rows.RANKING_HEADINGS,
+            "rows": supernet_rows.ranking_rows(ranking),
+            "words": supernet_rows.ranking_words(ranking),
+            "warnings": ranking.get("warnings") or [],
+        },
+        {
+            "title": "Interference",
+            "figure": "interference",
+            "headings": supernet_rows.INTERFERENCE_HEADINGS,
+            "rows": supernet_rows.interference_rows(interference),
+            "words": supernet_rows.interference_words(interference),
+            "warnings": [],
+        },
+    ]
+    return [section for section in sections if section["rows"]]
 
 
 def _choices(space: Mapping[str, Any]) -> list[tuple[str, str]]:

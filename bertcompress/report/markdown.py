@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bertcompress.report import rows
+from bertcompress.report import rows, supernet_rows
 
 
 def write_markdown(data: Mapping[str, Any], path: Path, *, plots: Mapping[str, Path]) -> Path:
@@ -16,6 +16,7 @@ def write_markdown(data: Mapping[str, Any], path: Path, *, plots: Mapping[str, P
         *_head(data),
         *_models(data),
         *_plots(plots, path.parent),
+        *_supernet(data),
         *_latency_table(data),
         *_benchmark(data),
         *_stages(data),
@@ -79,6 +80,24 @@ def _models(data: Mapping[str, Any]) -> Iterator[str]:
 def _plots(plots: Mapping[str, Path], folder: Path) -> Iterator[str]:
     for caption, path in plots.items():
         yield f"![{escape(caption)}]({path.relative_to(folder).as_posix()})"
+
+
+def _supernet(data: Mapping[str, Any]) -> Iterator[str]:
+    ranking, interference = data.get("ranking") or {}, data.get("interference") or {}
+    if ranking:
+        yield "## Ranking of children"
+        yield _escaped_table(supernet_rows.RANKING_HEADINGS, supernet_rows.ranking_rows(ranking))
+        yield from map(escape, supernet_rows.ranking_words(ranking))
+        yield from (f"**Warning:** {escape(warning)}." for warning in ranking["warnings"])
+    if interference:
+        yield "## Interference"
+        cells = supernet_rows.interference_rows(interference)
+        yield _escaped_table(supernet_rows.INTERFERENCE_HEADINGS, cells)
+        yield from map(escape, supernet_rows.interference_words(interference))
+
+
+def _escaped_table(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    return table(list(map(escape, headings)), [list(map(escape, row)) for row in cells])
 
 
 def _latency_table(data: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,83 @@
+"""`bertcompress interference` and `bertcompress rank`: what a run's supernet is worth, and why."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+import typer
+
+from bertcompress.command_line import RunDirOption, SetOption, plain_errors
+
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's folder with a trained supernet, or a recipe.")
+]
+
+
+def interference(
+    run: RunArgument,
+    run_dir: RunDirOption = None,
+    overrides: SetOption = None,
+    pairs: Annotated[
+        int, typer.Option(min=2, help="Pairs of children a number of differing positions.")
+    ] = 20,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows a batch.")] = 32,
+) -> None:
+    """Measure how much children disagree about shared operators, before and after training, and why."""
+    with plain_errors():
+        from rich.console import Console
+
+        from bertcompress.pipeline.interference import measure
+        from bertcompress.pipeline.trained import keep_result, trained_run
+        from bertcompress.report import print_interference
+
+        console = Console()
+        opened = trained_run(run, run_dir, overrides or [], console=console)
+        with opened.folder.lock():
+            result = measure(opened, num_pairs=pairs, batch_size=batch_size)
+            path = keep_result(opened, "interference", result)
+    print_interference(result, console)
+    typer.echo(f"Wrote {path}")
+
+
+def rank(
+    run: RunArgument,
+    run_dir: RunDirOption = None,
+    overrides: SetOption = None,
+    children: Annotated[int, typer.Option(min=5, help="Different children to train alone.")] = 30,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each child.")] = 2,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Steps of each training. (default: one pass over the rows)", show_default=False
+        ),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that share the trainings.")] = 1,
+    any_size: Annotated[bool, typer.Option("--any-size", help="Also children over the budgets.")] = False,
+) -> None:
+    """Train children alone and tell whether the supernet ranked them, and better than counting would.
+
+    A killed command goes on where it was; one command at a time works on a folder.
+    """
+    resume = shlex.join(["bertcompress", "rank", run])
+    with plain_errors(resume):
+        from rich.console import Console
+
+        from bertcompress.pipeline.ranking import rank as rank_children
+        from bertcompress.pipeline.trained import keep_result, trained_run
+        from bertcompress.report import print_ranking
+
+        console = Console()
+        opened = trained_run(run, run_dir, overrides or [], console=console)
+        with opened.folder.lock():
+            result = rank_children(
+                opened,
+                num_children=children,
+                seeds=seeds,
+                steps=steps,
+                processes=processes,
+                within_budget=not any_size,
+            )
+            path = keep_result(opened, "ranking", result)
+    print_ranking(result, console)
+    typer.echo(f"Wrote {path}")
