@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,24 @@ from typer.testing import CliRunner, Result
 from bertcompress import cli
 from bertcompress.pipeline import run_recipe
 from bertcompress.recipe import load_recipe
+from bertcompress.space import Architecture
 
 QUICK = ["supernet.steps=10", "teacher.epochs=1", "latency.num_heldout=2"]
 
 
 def invoke(*words: str | Path | int) -> Result:
     return CliRunner().invoke(cli.app, [str(word) for word in words])
+
+
+@pytest.fixture(autouse=True)
+def macs_for_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latencies by counting: exporting and timing networks is not what is tested here."""
+
+    def count(architectures: Sequence[Architecture], *_: Any, **__: Any) -> list[float]:
+        return [1 + architecture.macs(8) / 1e4 for architecture in architectures]
+
+    for module in ("bertcompress.latency.table", "bertcompress.pipeline.timing"):
+        monkeypatch.setattr(f"{module}.measure_architectures_ms", count)
 
 
 def read(path: Path) -> Any:
