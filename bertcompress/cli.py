@@ -83,9 +83,12 @@ def _run_until(command: str, recipe: str, run_dir: Path | None, overrides: list[
         from rich.console import Console
 
         from bertcompress.pipeline import run_recipe
+        from bertcompress.search.launched import is_first
 
         console = Console()
         result = run_recipe(loaded, folder, until, console=console)
+    if not is_first():
+        return
     if until not in (None, "report"):
         typer.echo(f"{command}: finished in {folder}")
         return

@@ -23,10 +23,13 @@ from bertcompress.pipeline.compression import (
     search_children,
 )
 from bertcompress.pipeline.delivery import budgets_met, export_models, run_benchmark, write_report
+from bertcompress.pipeline.launched import follow, join_launch
 from bertcompress.pipeline.preparation import prepare_data, settle_latency, train_teacher
 from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.scoring import assist_scoring
 from bertcompress.recipe import Recipe
 from bertcompress.run_folder import RunFolder, hash_file, hash_inputs, read_json
+from bertcompress.search.launched import is_first, tell
 from bertcompress.teacher import has_head, load_config
 
 
@@ -34,23 +37,26 @@ from bertcompress.teacher import has_head, load_config
 class Stage:
     """A step of the flow: the recipe's sections that it reads, and what it does with all stages before it.
 
-    A stage that was killed finds again what it had left under the names in `resumes_from`.
+    A stage that was killed finds again what it had left under the names in `resumes_from`. `assist` is what
+    the other processes of `accelerate launch` do meanwhile; without it they wait.
     """
 
     name: str
     sections: tuple[str, ...]
     make: Callable[[Run], None]
     resumes_from: tuple[str, ...] = ()
+    assist: Callable[[Run], None] | None = None
 
 
+SEARCH_FILES = ("state.json",)
 TRAINING_FILES = (CHECKPOINT_NAME, CURVE_NAME, EVENTS_NAME)
 STAGES = (
     Stage("data", ("task", "data", "seed"), prepare_data),
     Stage("latency", ("space", "budget", "latency", "seed"), settle_latency),
-    Stage("teacher", ("teacher", "seed"), train_teacher, TRAINING_FILES),
-    Stage("supernet", ("supernet",), make_supernet, TRAINING_FILES),
-    Stage("search", ("search",), search_children),
-    Stage("student", ("student",), distill_students, STUDENT_ROLES),
+    Stage("teacher", ("teacher", "seed"), train_teacher, TRAINING_FILES, train_teacher),
+    Stage("supernet", ("supernet",), make_supernet, TRAINING_FILES, make_supernet),
+    Stage("search", ("search",), search_children, SEARCH_FILES, assist_scoring),
+    Stage("student", ("student",), distill_students, STUDENT_ROLES, distill_students),
     Stage("export", ("export",), export_models),
     Stage("benchmark", ("benchmark",), run_benchmark),
     Stage("report", ("name", "description"), write_report),
@@ -73,15 +79,20 @@ def run_recipe(
     """Run `recipe` in `run_dir` up to and including the stage `until` (all of it by default).
 
     Finished stages whose inputs are the same are skipped; a training that was killed goes on from its last
-    checkpoint, other stages that were killed start over.
+    checkpoint and a search from its scores; other stages that were killed start over. Every process of an
+    `accelerate launch` calls this; the result is the first one's, and empty in the others.
 
     Raises:
         BertCompressError: anything the user can put right; what earlier stages made is kept.
     """
     last = STAGE_NAMES.index(until) if until else len(STAGES) - 1
+    join_launch()
+    quieten_transformers()
+    if not is_first():
+        follow(recipe, run_dir, [(stage.name, stage.assist) for stage in STAGES[: last + 1]])
+        return RunResult({}, True, None)
     run = Run(recipe, RunFolder(run_dir), console)
     _ = run.teacher_location  # a missing teacher is said before anything is written
-    quieten_transformers()
     _check_data_first(run)
     with run.folder.lock():
         run.folder.write_text("recipe.yaml", recipe.to_yaml())
@@ -134,10 +145,12 @@ def _hash_start(run: Run) -> dict[str, str]:
 def _run_stage(run: Run, stage: Stage, inputs: dict[str, Any]) -> None:
     if run.folder.is_finished(stage.name, inputs):
         run.say(f"{stage.name}: done before, kept")
+        tell(False)
         return
     run.say(f"[bold]{stage.name}[/bold]")
     start = time.monotonic()
     folder = run.folder.begin(stage.name, keep=stage.resumes_from, inputs=inputs)
+    tell(True)
     stage.make(run)
     for checkpoint in folder.rglob(CHECKPOINT_NAME):
         checkpoint.unlink()

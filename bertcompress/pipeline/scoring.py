@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
+from accelerate import PartialState
 from safetensors.torch import load
 
 from bertcompress.data.task import TextClassification
@@ -16,6 +17,7 @@ from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.pipeline.run import Run
 from bertcompress.search import ScoreMany
 from bertcompress.search.evaluators import EVALUATORS
+from bertcompress.search.launched import assist, lead, num_processes
 from bertcompress.space import Child, SearchSpace
 from bertcompress.supernet.evaluation import SupernetEvaluator
 from bertcompress.supernet.network import SuperBert
@@ -54,18 +56,33 @@ class MakeDevLoss:
 
 
 def open_evaluator(run: Run) -> AbstractContextManager[ScoreMany]:
-    """The recipe's evaluator on the trained supernet; the memory bound is shared out among its workers."""
+    """The recipe's evaluator on the trained supernet; the memory bound is shared out among its workers.
+
+    Under `accelerate launch` its processes score instead, those other than the first in `assist_scoring`.
+    """
     chosen = run.recipe.search
+    if num_processes() > 1:
+        return lead(_make_dev_loss(run, num_processes()))
     num_workers = 1 if chosen.evaluator == "inline" else chosen.num_workers
-    make_score = MakeDevLoss(
+    num_threads = max(1, _num_cores() // num_workers) if chosen.evaluator == "processes" else None
+    return EVALUATORS[chosen.evaluator](_make_dev_loss(run, num_workers, num_threads), num_workers)
+
+
+def assist_scoring(run: Run) -> None:
+    """In a process of `accelerate launch` other than the first: score until its search ends."""
+    assist(_make_dev_loss(run, num_processes()), PartialState().process_index)
+
+
+def _make_dev_loss(run: Run, num_workers: int, num_threads: int | None = None) -> MakeDevLoss:
+    chosen = run.recipe.search
+    return MakeDevLoss(
         run.space,
         run.path("supernet", "supernet.safetensors").read_bytes(),
         sample_rows(run.splits["validation"], chosen.max_validation_rows, run.recipe.seed),
         run.task,
         chosen.cache_mib * MIB // num_workers,
-        max(1, _num_cores() // num_workers) if chosen.evaluator == "processes" else None,
+        num_threads,
     )
-    return EVALUATORS[chosen.evaluator](make_score, num_workers)
 
 
 def _num_cores() -> int:

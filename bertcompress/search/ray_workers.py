@@ -29,7 +29,7 @@ def on_ray(make_score: MakeScore, num_workers: int) -> Iterator[ScoreMany]:
 
     Raises:
         MissingExtraError: Ray is not installed.
-        SearchError: an actor does not start, no CPU of the cluster is free, or all actors are lost repeatedly.
+        SearchError: an actor does not start, no CPU is free, or all actors are lost again and again.
     """
     try:
         import ray

@@ -1,0 +1,52 @@
+"""A run by the processes of `accelerate launch`: the first one alone writes to the folder.
+
+The others take part in the stages that train or score. They do so in a mirror of the run folder, which they
+may write to as if it were their own, and which is dropped at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from accelerate import PartialState
+
+from bertcompress.pipeline.run import Run
+from bertcompress.recipe import Recipe
+from bertcompress.run_folder import RunFolder
+from bertcompress.search.launched import hear, num_processes
+
+# The others wait while the first one times or exports.
+PATIENCE = timedelta(days=7)
+
+
+def join_launch() -> None:
+    """Meet the other processes of the launch; nothing when started as usual."""
+    if num_processes() > 1:
+        PartialState(timeout=PATIENCE)
+
+
+def follow(recipe: Recipe, run_dir: Path, stages: Sequence[tuple[str, Callable[[Run], None] | None]]) -> None:
+    """In all processes but the first: take part in each stage that is made and has a part for them."""
+    with tempfile.TemporaryDirectory(prefix="bertcompress-") as mirror:
+        for name, assist in stages:
+            is_made = hear()
+            if is_made and assist is not None:
+                mirror_stages(run_dir, Path(mirror), name)
+                assist(Run(recipe, RunFolder(Path(mirror)), None))
+
+
+def mirror_stages(run_dir: Path, mirror: Path, current: str) -> None:
+    """Make `mirror` show the run folder's stages by links, and hold a copy of the current one."""
+    for folder in sorted(path for path in run_dir.iterdir() if path.is_dir()):
+        shown = mirror / folder.name
+        if folder.name == current:
+            if shown.is_symlink():
+                shown.unlink()
+            shutil.copytree(folder, shown, dirs_exist_ok=True)
+        elif not os.path.lexists(shown):
+            shown.symlink_to(folder.resolve(), target_is_directory=True)
