@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from bertcompress.pipeline.delivery import verdict
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.trained import keep_result
 from bertcompress.recipe import Recipe, load_recipe
-from bertcompress.run_folder import RunFolder
+from bertcompress.run_folder import RunFolder, read_json
 from bertcompress.search import Budgets
 from bertcompress.search.budget import Cost
 from bertcompress.space import Architecture, Child, Dimensions, Operator, SearchSpace
@@ -248,3 +250,20 @@ def test_the_baseline_is_the_uniform_bert_nearest_to_the_winner_within_the_budge
     # Nothing fits: the smallest layer is nearest to it.
     impossible: Any = FakeRun(tmp_path, operators, Budgets.of(num_parameters=1000), layer * 2)
     assert [operator.name for operator in uniform_baseline(impossible)] == ["mha3", "ffn384"]
+
+
+def test_two_processes_of_accelerate_launch_make_one_run(tiny_recipe: Path, tmp_path: Path) -> None:
+    quick = ["teacher.epochs=1", "supernet.steps=10", "supernet.alignment.check_every=4"]
+    overrides = [word for value in quick for word in ("--set", value)]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--main_process_port", "0", "-m", "bertcompress.cli"]
+    command = [*launch, "search", str(tiny_recipe), "--run-dir", str(tmp_path / "run"), *overrides]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("search: finished in") == 1
+    together = read_json(tmp_path / "run/search/search.json")
+
+    # Another bound on memory makes the search anew, by this process alone, with the same supernet.
+    run_recipe(load_recipe(tiny_recipe, [*quick, "search.cache_mib=1"]), tmp_path / "run", "search")
+    alone = read_json(tmp_path / "run/search/search.json")
+    assert alone["evaluated"] == together["evaluated"]
