@@ -15,8 +15,8 @@ from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 from bertcompress.errors import ExportError
 from bertcompress.export.audit import audit
 from bertcompress.export.convert import OPSET, export_onnx
-from bertcompress.export.optimize import FusionChoice, Timer, choose_layer_norm_fusion, optimize
-from bertcompress.export.quantize import quantize_int8
+from bertcompress.export.optimize import FusionChoice, Timer, choose_fusions
+from bertcompress.export.precisions import write_precisions
 from bertcompress.export.runtime import FILE_OF
 from bertcompress.export.verify import verify
 from bertcompress.measure import machine_key
@@ -135,11 +135,10 @@ def _write_graphs(
     }
     with tempfile.TemporaryDirectory() as folder:
         converted = export_onnx(compact, Path(folder) / "converted.onnx")
-        fusion = FusionChoice(False) if timer is None else choose_layer_norm_fusion(converted, timer)
-        fp32 = (out_dir if "fp32" in files else Path(folder)) / FILE_OF["fp32"]
-        optimize(converted, fp32, fuse_skip_layer_norm=fusion.fuse_skip_layer_norm)
-        if "int8" in files:
-            files["int8"]["quantization"] = quantize_int8(fp32, out_dir / FILE_OF["int8"]).to_dict()
+        fusion = FusionChoice() if timer is None else choose_fusions(converted, timer)
+        paths = {name: out_dir / entry["file"] for name, entry in files.items()}
+        for name, made in write_precisions(converted, paths, fusion).items():
+            files[name]["quantization"] = made.to_dict()
     return fusion, files
 
 

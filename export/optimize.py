@@ -1,13 +1,14 @@
-"""Fusions by ONNX Runtime itself, saved into the file, with the one doubtful fusion chosen by measurement.
+"""Fusions by ONNX Runtime itself, saved into the file, with the doubtful ones chosen by measurement.
 
-SkipLayerNormalization is faster in some releases of ONNX Runtime and slower in others, so both files are made
-and timed. What is saved here is loaded at level BASIC: a higher level would fuse again what was left out."""
+SkipLayerNormalization is faster in some releases of ONNX Runtime and slower in others, and branching on
+padding pays on some providers only, so files of each kind are made and timed. What is saved here is loaded at
+level BASIC: a higher level would fuse again what was left out."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 )
 
 from bertcompress.errors import ExportError
-from bertcompress.measure import Conditions, measure_interleaved, timed_call
+from bertcompress.export.attention import branch_attention
+from bertcompress.measure import Conditions, measure_files
 
 SKIP_LAYER_NORM = "SkipLayerNormFusion"
 # It hides a convolution's dense layer from the int8 quantizer, and gains nothing measurable in fp32.
@@ -48,15 +50,27 @@ Timer = Callable[[Mapping[str, Path]], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class FusionChoice:
-    """Whether SkipLayerNormalization is fused, and the timings (None: not measured) that decided it."""
+    """Which doubtful fusions a file has, and the milliseconds by candidate (none: not measured) that decided.
 
-    fuse_skip_layer_norm: bool
-    fused_ms: float | None = None
-    unfused_ms: float | None = None
+    `fuse_skip_layer_norm`: residual sums within the layer norms; `branch_attention`: see module attention.
+    """
+
+    fuse_skip_layer_norm: bool = False
+    branch_attention: bool = True
+    measured_ms: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        return asdict(self)
+        return {**vars(self), "measured_ms": dict(self.measured_ms)}
+
+
+# In the order in which a tie is settled: the first is the simplest file.
+CANDIDATES = {
+    "plain": FusionChoice(False, False),
+    "fused": FusionChoice(True, False),
+    "branched": FusionChoice(False, True),
+    "fused and branched": FusionChoice(True, True),
+}
 
 
 def optimize(path_in: Path | str, path_out: Path | str, *, fuse_skip_layer_norm: bool = False) -> Path:
@@ -67,12 +81,22 @@ def optimize(path_in: Path | str, path_out: Path | str, *, fuse_skip_layer_norm:
     """
     path_in, path_out = Path(path_in), Path(path_out)
     path_out.parent.mkdir(parents=True, exist_ok=True)
+    disabled = [] if fuse_skip_layer_norm else [SKIP_LAYER_NORM]
+    return save_optimized(path_in, path_out, [TRANSPOSE_INTO_MATMUL, *disabled])
+
+
+def save_optimized(path_in: Path, path_out: Path, disabled: Sequence[str]) -> Path:
+    """Let ONNX Runtime optimise a file at level EXTENDED, without the named fusions, and keep the result.
+
+    Raises:
+        ExportError: ONNX Runtime cannot load the graph.
+    """
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(path_out)
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    if _num_bytes(path_in) > MAX_SINGLE_FILE_BYTES:
+    if num_bytes(path_in) > MAX_SINGLE_FILE_BYTES:
         name = f"{path_out.name}.data"
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", name)
     try:
@@ -80,42 +104,48 @@ def optimize(path_in: Path | str, path_out: Path | str, *, fuse_skip_layer_norm:
             str(path_in),
             options,
             providers=["CPUExecutionProvider"],
-            disabled_optimizers=[TRANSPOSE_INTO_MATMUL, *([] if fuse_skip_layer_norm else [SKIP_LAYER_NORM])],
+            disabled_optimizers=list(disabled),
         )
     except LOAD_ERRORS as error:
         raise ExportError(f"{path_in}: ONNX Runtime cannot optimise the graph: {error}") from error
     return path_out
 
 
-def choose_layer_norm_fusion(path: Path | str, timer: Timer) -> FusionChoice:
-    """Make both files of a converted graph, time them, and say whether fusing SkipLayerNormalization pays.
+def choose_fusions(path: Path | str, timer: Timer) -> FusionChoice:
+    """Make a file for every candidate of a converted graph, time them, and say which is the fastest.
 
     `path` is what `export_onnx` wrote; `timer` is for instance `timer(Conditions(), vocab_size=30522)`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        files = {
-            name: optimize(path, Path(folder) / f"{name}.onnx", fuse_skip_layer_norm=name == "fused")
-            for name in ("fused", "unfused")
-        }
+        files = {}
+        for name, candidate in CANDIDATES.items():
+            target = Path(folder) / f"{name.replace(' ', '_')}.onnx"
+            files[name] = optimize(path, target, fuse_skip_layer_norm=candidate.fuse_skip_layer_norm)
+            if candidate.branch_attention:
+                branch_attention(target)
         milliseconds = timer(files)
-    fused_ms, unfused_ms = milliseconds["fused"], milliseconds["unfused"]
-    return FusionChoice(fused_ms < unfused_ms, fused_ms, unfused_ms)
+    fastest = CANDIDATES[min(CANDIDATES, key=milliseconds.__getitem__)]
+    return replace(fastest, measured_ms={name: milliseconds[name] for name in CANDIDATES})
 
 
 def timer(conditions: Conditions, *, vocab_size: int, seconds: float = 1.0) -> Timer:
     """A Timer that reads the one latency clock: medians over interleaved calls, `seconds` a file at most."""
 
     def time_files(files: Mapping[str, Path]) -> dict[str, float]:
-        calls = {name: timed_call(path, conditions, vocab_size=vocab_size) for name, path in files.items()}
-        summaries = measure_interleaved(
-            calls, min_seconds=seconds / 2, max_seconds=seconds, percentiles=(50,)
+        summaries = measure_files(
+            files,
+            conditions,
+            vocab_size=vocab_size,
+            min_seconds=seconds / 2,
+            max_seconds=seconds,
+            percentiles=(50,),
         )
         return {name: summary.p50_ms for name, summary in summaries.items()}
 
     return time_files
 
 
-def _num_bytes(path: Path) -> int:
+def num_bytes(path: Path) -> int:
     """Size of an ONNX file and of the external weights beside it."""
     data = path.with_name(f"{path.name}.data")
     return path.stat().st_size + (data.stat().st_size if data.exists() else 0)

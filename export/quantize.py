@@ -6,16 +6,26 @@ from __future__ import annotations
 
 import logging
 import platform
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
+from onnx import helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from bertcompress.export.optimize import MAX_SINGLE_FILE_BYTES
+from bertcompress.export.optimize import (
+    MAX_SINGLE_FILE_BYTES,
+    SKIP_LAYER_NORM,
+    TRANSPOSE_INTO_MATMUL,
+    num_bytes,
+    save_optimized,
+)
 
 OPERATORS = ("MatMul", "Gather")
+# Fusions that would undo what the fp32 graph chose, or take a bias back from its dense layer.
+KEPT_APART = (SKIP_LAYER_NORM, TRANSPOSE_INTO_MATMUL, "BiasGeluFusion")
 # x86 instructions that add products of 8 bits without saturating in between.
 _VNNI_FLAGS = frozenset({"avx512_vnni", "avx_vnni"})
 
@@ -57,11 +67,45 @@ def quantize_int8(
     Dynamic scales are taken over the whole batch: a row's logits depend a little on the rows beside it.
     """
     chosen = Quantization(needs_reduced_range() if reduce_range is None else reduce_range)
-    path_in = Path(path_in)
-    graph = onnx.load(path_in, load_external_data=False).graph
-    kept = [node.name for node in graph.node if node.op_type == "Gemm"]
+    path_in, path_out = Path(path_in), Path(path_out)
+    # Beside the file, where its external weights are found.
+    prepared = path_in.with_name(f".{path_in.stem}.prepared.onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            kept = _prepare(path_in, prepared)
+            quantized = Path(folder) / "quantized.onnx"
+            _quantize(prepared, quantized, chosen, kept)
+        finally:
+            prepared.unlink(missing_ok=True)
+        # The quantizer leaves six nodes a dense layer, which ONNX Runtime makes into one or two.
+        save_optimized(quantized, path_out, KEPT_APART)
+    return chosen
+
+
+def _prepare(path_in: Path, path_out: Path) -> list[str]:
+    """Write the graph with the biases of BiasGelu set free; gives back the names of what stays in fp32.
+
+    An int8 dense layer adds its bias in the pass that scales its output, so only the gelu remains.
+    """
+    model = onnx.load(path_in, load_external_data=False)
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type != "BiasGelu":
+            nodes.append(node)
+            continue
+        biased = f"{node.output[0]}_biased"
+        nodes.append(helper.make_node("Add", list(node.input), [biased], name=f"{node.name}_bias"))
+        gelu = helper.make_node("Gelu", [biased], list(node.output), name=node.name, domain=node.domain)
+        nodes.append(gelu)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path_out)
+    kept = [node.name for node in nodes if node.op_type == "Gemm"]
     # The quantizer first rewrites a Gemm into a MatMul of this name.
-    kept += [f"{name}_MatMul" for name in kept]
+    return kept + [f"{name}_MatMul" for name in kept]
+
+
+def _quantize(path_in: Path, path_out: Path, chosen: Quantization, kept: list[str]) -> None:
     logger = logging.getLogger()
     level = logger.level
     # It logs advice to the root logger that has been followed already (pre-processing is `optimize`).
@@ -75,10 +119,9 @@ def quantize_int8(
             reduce_range=chosen.reduce_range,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=kept,
-            use_external_data_format=path_in.stat().st_size > MAX_SINGLE_FILE_BYTES,
+            use_external_data_format=num_bytes(path_in) > MAX_SINGLE_FILE_BYTES,
             # Contrib operators have no shape inference: their outputs are float, which nobody could tell.
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
     finally:
         logger.setLevel(level)
-    return chosen

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -20,10 +22,12 @@ from transformers import (
 )
 
 from bertcompress.errors import DataError, ExportError, VerificationError
+from bertcompress.export.attention import branch_attention
 from bertcompress.export.audit import audit
 from bertcompress.export.convert import export_onnx
 from bertcompress.export.folder import export_folder
-from bertcompress.export.optimize import choose_layer_norm_fusion, optimize, timer
+from bertcompress.export.optimize import CANDIDATES, choose_fusions, optimize, timer
+from bertcompress.export.precisions import write_precisions
 from bertcompress.export.quantize import needs_reduced_range, quantize_int8
 from bertcompress.export.runtime import OnnxClassifier
 from bertcompress.export.verify import graph_logits, shape_cases, verify
@@ -162,18 +166,64 @@ def node_types(path: Path) -> list[str]:
     return [node.op_type for node in onnx.load(path).graph.node]
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_the_fusion_that_is_faster_is_chosen(
-    converted: Path, tmp_path: Path, model: CompactBertForSequenceClassification, fused: bool
+@pytest.mark.parametrize("fastest", list(CANDIDATES))
+def test_the_fusions_that_are_fastest_are_chosen(
+    converted: Path, tmp_path: Path, model: CompactBertForSequenceClassification, fastest: str
 ) -> None:
     def clock(files: Mapping[str, Path]) -> dict[str, float]:
-        return {name: 1.0 if (name == "fused") == fused else 2.0 for name in files}
+        return {name: 1.0 if name == fastest else 2.0 for name in files}
 
-    choice = choose_layer_norm_fusion(converted, clock)
-    assert choice.fuse_skip_layer_norm is fused
-    path = optimize(converted, tmp_path / "out.onnx", fuse_skip_layer_norm=choice.fuse_skip_layer_norm)
-    assert ("SkipLayerNormalization" in node_types(path)) is fused
+    choice = choose_fusions(converted, clock)
+    assert choice.to_dict() == {**CANDIDATES[fastest].to_dict(), "measured_ms": choice.measured_ms}
+    assert choice.measured_ms[fastest] == 1.0
+    path = tmp_path / "out.onnx"
+    write_precisions(converted, {"fp32": path}, choice)
+    assert ("SkipLayerNormalization" in node_types(path)) is choice.fuse_skip_layer_norm
+    assert ("If" in node_types(path)) is choice.branch_attention
     assert verify(path, model).max_logit_error < 1e-5
+    audit(path, model.architecture)
+
+
+def test_a_tie_leaves_the_simplest_file(converted: Path) -> None:
+    choice = choose_fusions(converted, lambda files: dict.fromkeys(files, 1.0))
+    assert (choice.fuse_skip_layer_norm, choice.branch_attention) == (False, False)
+
+
+def test_both_branches_of_attention_agree_where_nothing_is_padded(
+    optimized: Path, tmp_path: Path, model: CompactBertForSequenceClassification
+) -> None:
+    branched = branch_attention(shutil.copy(optimized, tmp_path / "branched.onnx"))
+    ids = torch.randint(1, 97, (3, 9), generator=torch.Generator().manual_seed(0))
+    whole = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    np.testing.assert_allclose(graph_logits(branched, [whole]), graph_logits(optimized, [whole]), atol=1e-5)
+    assert verify(branched, model).max_logit_error < 1e-5
+    assert node_types(branched).count("If") == 2
+    assert "MultiHeadAttention" not in node_types(branched)
+
+
+def test_a_graph_without_attention_is_not_branched(tmp_path: Path) -> None:
+    path = optimize(export_onnx(make_model(("conv3",)), tmp_path / "a.onnx"), tmp_path / "b.onnx")
+    before = path.read_bytes()
+    assert branch_attention(path).read_bytes() == before
+
+
+def test_audit_wants_attention_in_both_branches(optimized: Path, tmp_path: Path) -> None:
+    path = branch_attention(shutil.copy(optimized, tmp_path / "branched.onnx"))
+    graph = onnx.load(path)
+    first = next(node for node in graph.graph.node if node.op_type == "If")
+    branch = next(attribute.g for attribute in first.attribute if attribute.name == "then_branch")
+    branch.node[0].op_type = "Identity"
+    onnx.save(graph, path)
+    with pytest.raises(ExportError, match="position 0: mha2 has no MultiHeadAttention"):
+        audit(path, make_model().architecture)
+
+
+def test_int8_has_one_or_two_nodes_a_dense_layer(quantized: Path) -> None:
+    found = Counter(node_types(quantized))
+    # Query, key and value share the quantization of their input; every other layer holds its own.
+    assert (found["MatMulIntegerToFloat"], found["DynamicQuantizeLinear"]) == (6, 2)
+    assert found["DynamicQuantizeMatMul"] == 6
+    assert found["BiasGelu"] == 0
 
 
 def test_the_timer_times_every_file(optimized: Path, quantized: Path) -> None:
@@ -185,9 +235,12 @@ def test_the_timer_times_every_file(optimized: Path, quantized: Path) -> None:
 
 def test_audit_finds_every_operator(optimized: Path, quantized: Path, model: object) -> None:
     architecture = make_model().architecture
-    for path, precision, dense in ((optimized, "fp32", "MatMul"), (quantized, "int8", "MatMulInteger")):
+    for path, precision, gelu, dense in (
+        (optimized, "fp32", "BiasGelu", "MatMul"),
+        (quantized, "int8", "Gelu", "DynamicQuantizeMatMul or MatMulIntegerToFloat"),
+    ):
         counts = audit(path, architecture, precision=precision)
-        assert counts["expected"] == {"MultiHeadAttention": 2, "BiasGelu": 1, "Conv": 2, dense: 12}
+        assert counts["expected"] == {"MultiHeadAttention": 2, gelu: 1, "Conv": 2, dense: 12}
         assert all(counts["found"][name] >= number for name, number in counts["expected"].items())
 
 
@@ -208,7 +261,7 @@ def test_audit_names_the_position(optimized: Path, names: tuple[str, ...], messa
 
 
 def test_audit_says_that_a_graph_was_not_quantized(optimized: Path) -> None:
-    with pytest.raises(ExportError, match="MatMulInteger: 0 nodes; the chain has 12 dense layers"):
+    with pytest.raises(ExportError, match="MatMulIntegerToFloat: 0 nodes; the chain has 12 dense layers"):
         audit(optimized, make_model().architecture, precision="int8")
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bertcompress.export.convert import export_onnx
-from bertcompress.export.optimize import optimize
-from bertcompress.export.quantize import quantize_int8
+from bertcompress.export.optimize import FusionChoice
+from bertcompress.export.precisions import write_precisions
 from bertcompress.latency.store import LatencyStore
 from bertcompress.latency.table import best_clock, measure_architectures_ms
 from bertcompress.measure import Conditions, machine_key
@@ -16,16 +16,19 @@ from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassifi
 from bertcompress.space import Architecture
 
 
-def export_architecture(architecture: Architecture, path: Path, conditions: Conditions) -> None:
-    """Write an architecture, its weights random, as the file that would be served."""
+def export_precisions(
+    architecture: Architecture, paths: Mapping[str, Path], *, provider: str = "cpu"
+) -> None:
+    """Write an architecture, its weights random, as the files that would be served, by precision."""
     model = CompactBertForSequenceClassification(CompactBertConfig.from_architecture(architecture))
     with tempfile.TemporaryDirectory(prefix="bertcompress-export-") as folder:
         converted = export_onnx(model, Path(folder) / "converted.onnx")
-        if conditions.precision == "int8":
-            optimized = optimize(converted, Path(folder) / "optimized.onnx")
-            quantize_int8(optimized, path)
-        else:
-            optimize(converted, path)
+        write_precisions(converted, paths, FusionChoice(branch_attention=provider == "cpu"))
+
+
+def export_architecture(architecture: Architecture, path: Path, conditions: Conditions) -> None:
+    """Write an architecture, its weights random, as the file that would be served under the conditions."""
+    export_precisions(architecture, {conditions.precision: path}, provider=conditions.provider)
 
 
 def measure_whole(architectures: Sequence[Architecture], conditions: Conditions) -> dict[str, float]:
