@@ -68,8 +68,10 @@ def spaces_with_budgets(draw, most_positions=4):
     """A space and budgets that one of its children, drawn too, just meets."""
     space = draw(spaces(most_positions))
     cost = make_cost_of(space)(space.sample(random.Random(draw(st.integers(0, 99)))))
-    num_parameters = draw(st.sampled_from([None, cost["num_parameters"]]))
-    latency_ms = draw(st.sampled_from([None, cost["latency_ms"]]))
+    limits = []
+    for value in cost.values:
+        limits.append(draw(st.sampled_from([None, value, (value, None), (0.8 * value, 1.2 * value)])))
+    num_parameters, latency_ms = limits
     return space, Budgets.of(num_parameters=num_parameters, latency_ms=latency_ms)
 
 
