@@ -258,6 +258,23 @@ def test_no_gradient_reaches_the_anchors_pass(space: SearchSpace, random_split: 
     assert supernet.training
 
 
+@pytest.mark.parametrize("one_row_in", [1, 2, 3])
+def test_one_row_in_so_many_is_aligned(
+    space: SearchSpace, random_split: TokenizedSplit, one_row_in: int
+) -> None:
+    supernet = new_supernet(space).eval()
+    fixed: Alignment[Child] = Alignment(Ramp(1.0, 0.0, 0.0), anchor=space.largest(), one_row_in=one_row_in)
+    strategy = make_strategy(supernet, random_split, "magic-a", alignment=fixed)
+    step, (loss,), _ = step_losses(supernet, strategy, random_split)
+    batch, rows = random_split.batch(range(8)), slice(None, None, one_row_in)
+    ours, anchor = (
+        supernet(**model_inputs(batch), architecture=child) for child in (step.children[0], space.largest())
+    )
+    ours_some, anchor_some = ([state[rows] for state in output.hidden_states] for output in (ours, anchor))
+    pull = alignment_loss(ours_some, anchor_some, batch["attention_mask"][rows])
+    torch.testing.assert_close(loss, cross_entropy(ours.logits, batch) + pull)
+
+
 def test_the_anchor_runs_without_dropout_and_draws_no_random_number(
     space: SearchSpace, random_split: TokenizedSplit
 ) -> None:

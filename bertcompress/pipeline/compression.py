@@ -121,6 +121,7 @@ def _strategy(run: Run, supernet: SuperBert) -> Strategy[Operator]:
             anchor=near_teacher if aligned.anchor == "teacher" else None,
             dev_loss=dev_loss(run, supernet, dev) if aligned.anchor == "best" else None,
             check_every=aligned.check_every,
+            one_row_in=aligned.one_row_in,
         ),
     )
     return STRATEGIES[chosen.strategy](parts)

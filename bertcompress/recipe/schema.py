@@ -162,6 +162,9 @@ class Alignment(Section):
         description="the best child on validation so far, the child nearest to the teacher, or the first one",
     )
     inputs: bool = Field(default=False, description="align the positions' inputs too, not only their outputs")
+    one_row_in: Count = Field(
+        default=2, description="align one row of so many; 1: all, and the anchor costs a pass on each"
+    )
     check_every: Count = Field(default=100, description="steps between replacements of the best child")
     check_batches: Count = Field(default=4, description="validation batches of such a check")
 

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 C = TypeVar("C")
 
@@ -38,20 +39,14 @@ def alignment_loss(
 
 def _relative_error(ours: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
     with torch.no_grad():
-        weights = None if mask is None else mask.unsqueeze(-1).to(ours.dtype)  # (B, ..., 1)
-        count = target[..., 0].numel() if weights is None else weights.sum().clamp(min=1)
-        kept = target if weights is None else target * weights
-        mean = kept.flatten(0, -2).sum(dim=0) / count  # (D,)
-        centred = target - mean if weights is None else (target - mean) * weights
-        variance = _sum_of_squares(centred).clamp(min=1e-6)
-    difference = ours - target if weights is None else (ours - target) * weights
-    return _sum_of_squares(difference) / variance
-
-
-def _sum_of_squares(x: Tensor) -> Tensor:
-    # A dot product: nothing of x's size is made on the way.
-    flat = x.flatten()
-    return flat.dot(flat)
+        flat = target.flatten(0, -2)  # (n, D)
+        weights = flat.new_ones(len(flat)) if mask is None else mask.flatten().to(flat.dtype)  # (n,)
+        mean = (weights @ flat) / weights.sum().clamp(min=1)  # (D,)
+        variance = weights @ torch.linalg.vector_norm(flat - mean, dim=-1).square()
+        if mask is not None:
+            # Where a state is padding its target is itself: neither error nor gradient comes from there.
+            target = torch.where(mask.unsqueeze(-1).bool(), target, ours)
+    return functional.mse_loss(ours, target, reduction="sum") / variance.clamp(min=1e-6)
 
 
 @dataclass(frozen=True)
@@ -76,6 +71,7 @@ class Alignment(Generic[C]):
 
     The first anchor is `anchor`, or else the first child that is sampled. With `dev_loss`, a child that was
     just trained replaces it when it is better there, looked at every `check_every` steps. Without, it stays.
+    One row of a batch in `one_row_in` is aligned: the anchor's pass costs that much less.
     """
 
     ramp: Ramp
@@ -83,6 +79,7 @@ class Alignment(Generic[C]):
     anchor: C | None = None
     dev_loss: Callable[[C], float] | None = None
     check_every: int = 100
+    one_row_in: int = 2
 
 
 class Anchor(Generic[C]):

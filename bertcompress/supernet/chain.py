@@ -32,8 +32,8 @@ class SupernetOutput:
 class ChainNetwork(Protocol):
     """A supernet over a chain, stateless in the child; `inputs` are the keyword arguments of its forward.
 
-    Called with `**inputs` and `architecture=child` it gives a SupernetOutput. Its parts run alone too, so
-    that children with a common beginning can share it.
+    Tensors among them have a row an example. Called with `**inputs` and `architecture=child` it gives a
+    SupernetOutput. Its parts run alone too, so that children with a common beginning can share it.
     """
 
     @property

@@ -86,12 +86,13 @@ class SupernetStep(Generic[Op]):
         weight = alignment.ramp.at(step, self._num_steps)
         if weight == 0.0 or self.anchor.child == child:
             return loss
+        rows = slice(None, None, alignment.one_row_in)
+        some = {name: value[rows] if isinstance(value, Tensor) else value for name, value in inputs.items()}
         # Without dropout: the target is steady, costs less, and no random number is drawn for it.
         with torch.no_grad(), evaluated(self._network):
-            target: SupernetOutput = self._network(**inputs, architecture=self.anchor.child)
-        pull = alignment_loss(
-            output.hidden_states, target.hidden_states, output.mask, inputs=alignment.inputs
-        )
+            target: SupernetOutput = self._network(**some, architecture=self.anchor.child)
+        ours = [state[rows] for state in output.hidden_states]
+        pull = alignment_loss(ours, target.hidden_states, target.mask, inputs=alignment.inputs)
         return loss + weight * pull
 
     def before_update(self) -> None:
