@@ -24,11 +24,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bertcompress.curve import TrainingLog
+from bertcompress.report.supernet_plots import draw_supernet_plots
 from bertcompress.standalone import draw_children, train_children
 from bertcompress.supernet.alignment import Alignment, Ramp
 from bertcompress.supernet.chain import Inputs, SupernetOutput, run_chain
 from bertcompress.supernet.interference import ProbedChain, measure_interference
-from bertcompress.supernet.interference_summary import summarize_interference
+from bertcompress.supernet.interference_summary import summarize_interference, summarize_mixing
+from bertcompress.supernet.mixing import measure_mixing
 from bertcompress.supernet.ranking import count_baselines, rank_report
 from bertcompress.supernet.samplers import UniformSampler
 from bertcompress.supernet.strategy import STRATEGIES, Parts
@@ -231,7 +233,8 @@ def measure(network: BlockChain, train: Images, num_pairs: int, seed: int) -> di
     chain = ProbedChain(CHOICES, network.module_at, loss_of, rows_of=channel_rows)
     batches = [train.batch(range(start, start + 64)) for start in range(0, NUM_PROBED_BATCHES * 64, 64)]
     comparisons = measure_interference(chain, batches, num_pairs=num_pairs, rng=random.Random(seed))
-    return summarize_interference(comparisons, seed=seed)
+    mixed = measure_mixing(chain, batches, num_pairs=num_pairs, rng=random.Random(seed))
+    return summarize_interference(comparisons, seed=seed) | {"mixing": summarize_mixing(mixed, seed=seed)}
 
 
 def rank(network: BlockChain, splits: tuple[Images, Images], options: argparse.Namespace) -> dict[str, Any]:
@@ -273,20 +276,27 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> dict[str, Any]:
-    """Train, measure and rank; write images.json and say what it holds."""
+    """Train, measure and rank; write the numbers and the figures, and say what they come to."""
     options = parse(words)
-    splits = digits(options.seed)
-    network = train_chain(options.strategy, splits, options.steps, options.folder, options.seed)
+    splits, seed = digits(options.seed), options.seed
+    with seeded(seed):
+        fresh = BlockChain(CHOICES)
+    network = train_chain(options.strategy, splits, options.steps, options.folder, seed)
     result = {
         "strategy": options.strategy,
-        "interference": measure(network, splits[0], options.pairs, options.seed),
-        "rank": rank(network, splits, options),
+        "interference": {
+            "before": measure(fresh, splits[0], options.pairs, seed),
+            "after": measure(network, splits[0], options.pairs, seed),
+        },
+        "ranking": rank(network, splits, options),
     }
     (options.folder / "images.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    for row in result["interference"]["by_distance"]:
+    for plot in draw_supernet_plots(result):
+        plot.png(options.folder / f"{plot.name}.png")
+    for row in result["interference"]["after"]["by_distance"]:
         print(f"{row['distance']} operators differ: gradient cosine {row['cosine']['value']:.2f}")
-    print(result["rank"]["verdict"])
-    print(f"Wrote {options.folder / 'images.json'}")
+    print(result["ranking"]["verdict"])
+    print(f"Wrote images.json, interference.png and ranking.png in {options.folder}")
     return result
 
 

@@ -36,9 +36,14 @@ def test_a_chain_of_images_is_trained_measured_and_ranked(
     words = [*small.split(), "--strategy", "magic-at", "--folder", str(tmp_path)]
     result = images.main(words)
     assert json.loads((tmp_path / "images.json").read_text())["strategy"] == "magic-at"
-    assert [row["distance"] for row in result["interference"]["by_distance"]] == [1, 2, 3, 4]
-    assert result["rank"]["num_children"] == 5
-    assert "parameters" in {row["name"] for row in result["rank"]["baselines"]}
+    for when in ("before", "after"):
+        measured = result["interference"][when]
+        assert [row["distance"] for row in measured["by_distance"]] == [1, 2, 3, 4]
+        # A child that takes over both signals has the other's gradients, whatever the operators are.
+        assert measured["mixing"]["both"]["cosines"][-1]["value"] == pytest.approx(1.0, abs=1e-4)
+    assert result["ranking"]["num_children"] == 5
+    assert "parameters" in {row["name"] for row in result["ranking"]["baselines"]}
+    assert {path.name for path in tmp_path.glob("*.png")} == {"interference.png", "ranking.png"}
     # The children that were trained are kept: the same again costs no training, and changes nothing.
     trained = {path: path.stat().st_mtime_ns for path in (tmp_path / "children").glob("*.json")}
     assert images.main(words) == result

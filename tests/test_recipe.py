@@ -54,6 +54,11 @@ BAD = {
         "supernet: {alignment: {start_fraction: 0.6}}\nbudget:",
         ["supernet.alignment:", "start earlier"],
     ),
+    "more positions replaced than there are": (
+        "budget:",
+        "supernet: {strategy: magic-t, replaced_positions: 50}\nbudget:",
+        ["supernet.replaced_positions 50 is above space.num_positions"],
+    ),
     "more finalists than children": (
         "budget:",
         "search: {num_evaluations: 2, num_finalists: 5}\nbudget:",

@@ -352,6 +352,15 @@ class Recipe(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _positions_can_be_replaced(self) -> Self:
+        replaced, positions = self.supernet.replaced_positions, self.space.num_positions
+        if replaced > positions:
+            raise ValueError(
+                f"supernet.replaced_positions {replaced} is above space.num_positions {positions}; lower it"
+            )
+        return self
+
     def to_yaml(self) -> str:
         """The recipe with every default written out; `load_recipe` reads it back as an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
