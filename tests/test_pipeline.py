@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ import pytest
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from bertcompress import training
+from bertcompress import pipeline, training
 from bertcompress.errors import BudgetError, DataError, RunFolderError, SpaceError
 from bertcompress.export.runtime import OnnxClassifier
-from bertcompress.pipeline import STAGE_NAMES, RunResult, run_recipe
+from bertcompress.pipeline import STAGE_NAMES, STAGES, RunResult, run_recipe
 from bertcompress.pipeline.compression import uniform_baseline
 from bertcompress.pipeline.delivery import verdict
 from bertcompress.pipeline.run import Run
@@ -74,6 +75,28 @@ def test_the_flow_delivers_and_a_second_run_keeps_everything(tiny_recipe: Path, 
     kept = [name for name in STAGE_NAMES if stages[name] == before[name]]
     assert kept == ["data", "latency", "teacher", "supernet", "search"]
     assert [model["role"] for model in partly.report["models"]] == ["teacher", "winner"]
+
+
+def test_a_changed_key_reaches_only_what_depends_on_it(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    silent = [replace(stage, make=lambda run, name=stage.name: made.append(name)) for stage in STAGES[:-1]]
+    monkeypatch.setattr(pipeline, "STAGES", (*silent, STAGES[-1]))
+
+    def rerun(*overrides: str) -> list[str]:
+        made.clear()
+        run_recipe(load_recipe(tiny_recipe, list(overrides)), tmp_path / "run", "benchmark")
+        return list(made)
+
+    assert rerun() == list(STAGE_NAMES[:-1])
+    assert rerun() == []
+    after_space = ["supernet", "search", "student", "export", "benchmark"]
+    assert rerun("budget.num_parameters=9500") == ["latency", *after_space]
+    assert rerun("budget.num_parameters=9500", "teacher.epochs=3") == ["teacher", *after_space]
+    copied = tmp_path / "other-teacher"
+    shutil.copytree(tmp_path / "teacher-files", copied)
+    assert rerun(f"teacher.source={copied}") == list(STAGE_NAMES[:-1])
 
 
 def assert_delivered(result: RunResult, folder: Path) -> None:

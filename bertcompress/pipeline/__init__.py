@@ -35,14 +35,16 @@ from bertcompress.teacher import has_head, load_config
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of the flow: the recipe's sections that it reads, and what it does with all stages before it.
+    """A step of the flow: what it reads of the recipe, the stages whose results it reads, and what it makes.
 
-    A stage that was killed finds again what it had left under the names in `resumes_from`. `assist` is what
-    the other processes of `accelerate launch` do meanwhile; without it they wait.
+    `keys` are the recipe's sections, or single keys as section.key. A stage that was killed finds again what
+    it had left under the names in `resumes_from`. `assist` is what the other processes of `accelerate launch`
+    do meanwhile; without it they wait.
     """
 
     name: str
-    sections: tuple[str, ...]
+    keys: tuple[str, ...]
+    needs: tuple[str, ...]
     make: Callable[[Run], None]
     resumes_from: tuple[str, ...] = ()
     assist: Callable[[Run], None] | None = None
@@ -51,15 +53,15 @@ class Stage:
 SEARCH_FILES = ("state.json",)
 TRAINING_FILES = (CHECKPOINT_NAME, CURVE_NAME, EVENTS_NAME)
 STAGES = (
-    Stage("data", ("task", "data", "seed"), prepare_data),
-    Stage("latency", ("space", "budget", "latency", "seed"), settle_latency),
-    Stage("teacher", ("teacher", "seed"), train_teacher, TRAINING_FILES, train_teacher),
-    Stage("supernet", ("supernet",), make_supernet, TRAINING_FILES, make_supernet),
-    Stage("search", ("search",), search_children, SEARCH_FILES, assist_scoring),
-    Stage("student", ("student",), distill_students, STUDENT_ROLES, distill_students),
-    Stage("export", ("export",), export_models),
-    Stage("benchmark", ("benchmark",), run_benchmark),
-    Stage("report", ("name", "description"), write_report),
+    Stage("data", ("task", "data", "seed", "teacher.source"), (), prepare_data),
+    Stage("latency", ("space", "budget", "latency", "seed"), ("data",), settle_latency),
+    Stage("teacher", ("teacher", "seed"), ("data",), train_teacher, TRAINING_FILES, train_teacher),
+    Stage("supernet", ("supernet",), ("latency", "teacher"), make_supernet, TRAINING_FILES, make_supernet),
+    Stage("search", ("search",), ("supernet",), search_children, SEARCH_FILES, assist_scoring),
+    Stage("student", ("student",), ("search",), distill_students, STUDENT_ROLES, distill_students),
+    Stage("export", ("export",), ("student",), export_models),
+    Stage("benchmark", ("benchmark",), ("export",), run_benchmark),
+    Stage("report", ("name", "description"), ("benchmark",), write_report),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
@@ -96,14 +98,15 @@ def run_recipe(
     _check_data_first(run)
     with run.folder.lock():
         run.folder.write_text("recipe.yaml", recipe.to_yaml())
-        inputs: dict[str, Any] = {"version": __version__, "data_files": _hash_data_files(run)}
+        start = {"version": __version__, "data_files": _hash_data_files(run)}
+        inputs: dict[str, dict[str, Any]] = {}
         for stage in STAGES[: last + 1]:
-            inputs = {
-                "before": hash_inputs(inputs),
-                "recipe": {name: recipe.model_dump(mode="json")[name] for name in stage.sections},
+            inputs[stage.name] = {
+                "before": [hash_inputs(inputs[need]) for need in stage.needs] or start,
+                "recipe": {key: _recipe_value(recipe, key) for key in stage.keys},
                 **(_hash_start(run) if stage.name == "search" else {}),
             }
-            _run_stage(run, stage, inputs)
+            _run_stage(run, stage, inputs[stage.name])
     if STAGES[last].name != "report":
         return RunResult({}, True, None)
     data = read_json(run.path("report", "report.json"))
@@ -120,6 +123,12 @@ def _check_data_first(run: Run) -> None:
     if not run.folder.exists():
         config = load_config(run.teacher_location)
         has_head(config, run.prepared.task.label_names)
+
+
+def _recipe_value(recipe: Recipe, key: str) -> Any:
+    section, _, name = key.partition(".")
+    value = recipe.model_dump(mode="json")[section]
+    return value[name] if name else value
 
 
 def _hash_data_files(run: Run) -> list[str]:
