@@ -23,7 +23,7 @@ from bertcompress.supernet.train import child_logits, train_supernet
 from bertcompress.training import FitSettings, seeded
 
 NUM_STEPS = 6
-NAMES = ("fair", "magic-at", "sandwich")
+NAMES = ("fair", "magic-at", "magic-t", "sandwich")
 
 
 class NotedRandom(random.Random):
