@@ -39,7 +39,7 @@ def test_two_processes_train_as_one(two_processes: Path, tmp_path: Path) -> None
         assert (alone["num_processes"], first[name]["num_processes"]) == (1, 2)
         assert first[name]["num_drawn"] == alone["num_drawn"] > 0
         if name == "magic-at":
-            # Each process aligns with the anchor's variance over its own rows: near to one process, not equal.
+            # Each process divides by the anchor's variance over its own rows: near, not equal.
             assert first[name]["anchor"] is not None
             continue
         torch.testing.assert_close(
