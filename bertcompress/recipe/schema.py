@@ -267,7 +267,7 @@ class Search(Section):
     )
     num_workers: Count = Field(default=2, description="processes or Ray actors that score; unused inline")
     cache_mib: Annotated[int, Field(ge=0)] = Field(
-        default=1024, description="memory for hidden states that children share, in all; 0: share nothing"
+        default=2048, description="memory for hidden states that children share, in all; 0: share nothing"
     )
 
     @model_validator(mode="after")

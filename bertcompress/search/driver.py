@@ -196,7 +196,7 @@ def search(
     searcher.tell(under_way.take(seeds))
     fruitless = 0
     while not under_way.is_full:
-        remaining = None if listed is None else [c for c in listed if canonical(c) not in under_way.seen]
+        remaining = None if listed is None else [listed[c] for c in listed if c not in under_way.seen]
         if remaining == []:
             return under_way.result("every child that fits was scored")
         if fruitless >= MOST_FRUITLESS_ASKS and remaining is None:
@@ -210,11 +210,11 @@ def search(
     return under_way.result(f"{num_evaluations} children were scored")
 
 
-def _fitting_children(space: SearchSpace, cost_of: CostOf, budgets: Budgets) -> list[Child] | None:
-    """Every canonical child that fits, in its first placement; None when the space is too large to list."""
+def _fitting_children(space: SearchSpace, cost_of: CostOf, budgets: Budgets) -> dict[Child, Child] | None:
+    """The first placement of every canonical child that fits; None when the space is too large to list."""
     if space.num_children > MOST_CHILDREN_LISTED:
         return None
     first: dict[Child, Child] = {}
     for placed in itertools.product(*space.choices):
         first.setdefault(canonical(placed), placed)
-    return [placed for placed in first.values() if budgets.fits(cost_of(placed))]
+    return {child: placed for child, placed in first.items() if budgets.fits(cost_of(placed))}
