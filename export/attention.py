@@ -1,7 +1,8 @@
 """Attention without padding takes ONNX Runtime's flash kernel, which knows no mask; with padding it does not.
 
 A row that is alone in its batch is never padded. Every MultiHeadAttention becomes an If on
-"nothing is padded", asked once a call: the same node without its mask, or with it. The node has no weights to be held twice."""
+"nothing is padded", which is asked once a call: the same node without its mask, or with it. The node holds
+no weights that would be there twice."""
 
 from __future__ import annotations
 

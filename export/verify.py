@@ -93,7 +93,7 @@ def verify(
     errors: dict[str, float] = {}
     agreed: dict[str, np.ndarray] = {}
     for name, feed in cases + real:
-        reference, found = _logits(model, feed), opened.run(None, feed)[0]  # (B, C)
+        reference, found = model_logits(model, feed), opened.run(None, feed)[0]  # (B, C)
         errors[name] = float(np.abs(found - reference).max())
         agreed[name] = found.argmax(-1) == reference.argmax(-1)
     limit = tolerance if precision == "fp32" else np.inf
@@ -128,7 +128,7 @@ def _feed(batch: Mapping[str, Tensor]) -> Feed:
     }
 
 
-def _logits(model: PreTrainedModel, feed: Feed) -> np.ndarray:
+def model_logits(model: PreTrainedModel, feed: Feed) -> np.ndarray:
     """PyTorch's logits (B, C) in eval mode; the model's own mode is put back."""
     training = model.training
     device = next(model.parameters()).device

@@ -34,6 +34,7 @@ from bertcompress.space import Architecture, Child, Operator, SearchSpace, canon
 ExportArchitecture: TypeAlias = Callable[[Architecture, Path, Conditions], None]
 OnProgress: TypeAlias = Callable[[int, int], None]
 MOST_WORDS = 1000
+FLOOR_OF_MEDIAN = 0.5
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,14 @@ class LatencyTable:
 def fit_coefficients(
     chains: Sequence[Child], latencies_ms: Sequence[float], operators: Sequence[Operator]
 ) -> tuple[float, dict[str, float]]:
-    """Intercept and cost per operator name, none below zero, with the least squared relative error."""
+    """Intercept and cost per operator name, none below zero, with the least squared relative error.
+
+    The error of a chain far below the median counts relative to a share of that: the weights of a tiny
+    network stay in the cache, and its operators are cheaper there than in networks that are worth choosing.
+    """
     measured = np.asarray(latencies_ms, dtype=np.float64)
-    weighted = counts_matrix(chains, operators) / measured[:, None]
-    solution, _ = nnls(weighted, np.ones_like(measured))
+    scale = np.maximum(measured, FLOOR_OF_MEDIAN * np.median(measured))
+    solution, _ = nnls(counts_matrix(chains, operators) / scale[:, None], measured / scale)
     costs = {operator.name: float(cost) for operator, cost in zip(operators, solution[1:], strict=True)}
     return float(solution[0]), costs
 

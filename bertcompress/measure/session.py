@@ -60,10 +60,13 @@ def check_provider(provider: str) -> list[str]:
     return names
 
 
-def session(path: Path | str, num_threads: int, provider: str = "cpu") -> ort.InferenceSession:
+def session(
+    path: Path | str, num_threads: int, provider: str = "cpu", *, optimize: bool = False
+) -> ort.InferenceSession:
     """An ONNX Runtime session of an already optimised file, its threads counted and not spinning.
 
-    Opened at level BASIC: a higher level would undo the choice of fusions that was made at export.
+    Opened at level BASIC: a higher level would undo the choice of fusions that was made at export. `optimize`
+    opens at ONNX Runtime's own default level, as the files of others are meant to be.
 
     Raises:
         ExportError: the provider is there but could not start, so the run would fall back to another.
@@ -73,7 +76,8 @@ def session(path: Path | str, num_threads: int, provider: str = "cpu") -> ort.In
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    levels = ort.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_ENABLE_BASIC
     options.log_severity_level = 3
     # Spinning threads of one contender would steal time from the next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -98,10 +102,10 @@ def random_feed(
 
 
 def timed_call(
-    path: Path | str, conditions: Conditions, *, vocab_size: int, seed: int = 0
+    path: Path | str, conditions: Conditions, *, vocab_size: int, seed: int = 0, optimize: bool = False
 ) -> Callable[[], object]:
     """A call without arguments that runs the file once under the conditions, for `measure_interleaved`."""
-    opened = session(path, conditions.num_threads, conditions.provider)
+    opened = session(path, conditions.num_threads, conditions.provider, optimize=optimize)
     feed = random_feed(opened, conditions, vocab_size=vocab_size, seed=seed)
     return lambda: opened.run(None, feed)
 

@@ -1,0 +1,163 @@
+"""How well do costs per operator, fitted on whole chains, predict whole networks that were held out?
+
+    python benchmarks/predictor.py                        # fp32 and int8, 1x32, 1x128 and 8x128, one thread
+
+Every network is exported once and timed at all shapes. Two kinds of networks are held out: uniform draws from
+the space, which are of nearly one length, and networks of every length, as budgets make a search visit them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from record import RESULTS, provenance, write_record
+
+from bertcompress.latency.chains import chain_architecture, fitting_chains, heldout_chains, space_operators
+from bertcompress.latency.table import MOST_WORDS, best_clock, fit_coefficients, prediction_error
+from bertcompress.measure import CLOCKS, Conditions, LatencySummary, NoiseWatch, measure_files
+from bertcompress.pipeline.timing import export_precisions
+from bertcompress.space import Child, Dimensions, SearchSpace, canonical
+
+# The width of MiniLM-L6, and a teacher's sizes with their halves and quarters.
+DIMENSIONS = Dimensions(30522, 384, 384, 32, 2, "mean")
+OPERATORS = ("mha12", "mha6", "mha3", "ffn1536", "ffn768", "ffn384", "conv3", "conv5", "identity")
+SHAPES = ("1x32", "1x128", "8x128")
+PRECISIONS = ("fp32", "int8")
+
+
+def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--positions", type=int, default=12)
+    parser.add_argument("--num-fit", type=int, default=24, help="chains that the costs are fitted on")
+    parser.add_argument("--num-heldout", type=int, default=24, help="networks of each kind that are held out")
+    parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="BATCHxLENGTH")
+    parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=0.5, help="timed seconds a network and condition")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--name", default="predictor", help="the record's name")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the record is written")
+    return parser.parse_args(words)
+
+
+def draw_networks(
+    space: SearchSpace, num_fit: int, num_heldout: int, rng: random.Random
+) -> dict[str, list[Child]]:
+    """The chains to fit on, and two kinds of networks held out; none is in two of them."""
+    fitted = fitting_chains(space, num_fit, rng)
+    uniform = heldout_chains(space, num_heldout, rng, fitted)
+    known = {*fitted, *uniform}
+    every_length: dict[Child, None] = {}
+    while len(every_length) < num_heldout:
+        length = 1 + len(every_length) % space.num_positions
+        network = canonical(rng.choice(space_operators(space)) for _ in range(length))
+        if network not in known:
+            every_length[network] = None
+    return {"fit": fitted, "uniform": uniform, "every length": list(every_length)}
+
+
+def export_all(
+    space: SearchSpace, networks: Mapping[str, Sequence[Child]], precisions: Sequence[str], folder: Path
+) -> dict[str, dict[str, Path]]:
+    """Files by precision and by "kind/number"; each network is exported once."""
+    files: dict[str, dict[str, Path]] = {precision: {} for precision in precisions}
+    names = [
+        (f"{kind}/{number}", chain) for kind, drawn in networks.items() for number, chain in enumerate(drawn)
+    ]
+    for done, (name, chain) in enumerate(names, start=1):
+        paths = {precision: folder / f"{done}_{precision}.onnx" for precision in precisions}
+        export_precisions(chain_architecture(space, chain, MOST_WORDS), paths)
+        for precision, path in paths.items():
+            files[precision][name] = path
+        print(f"\rexported {done} of {len(names)}", end="", flush=True)
+    print()
+    return files
+
+
+def judge(
+    space: SearchSpace, networks: Mapping[str, Sequence[Child]], measured: Mapping[str, LatencySummary]
+) -> dict[str, Any]:
+    """Costs fitted on the "fit" networks, and their error on all kinds."""
+    times = {
+        kind: [measured[f"{kind}/{number}"].p50_ms for number in range(len(drawn))]
+        for kind, drawn in networks.items()
+    }
+    intercept_ms, costs_ms = fit_coefficients(networks["fit"], times["fit"], space_operators(space))
+    errors = {}
+    for kind, drawn in networks.items():
+        predicted = [intercept_ms + sum(costs_ms[operator.name] for operator in chain) for chain in drawn]
+        mape_percent, kendall = prediction_error(predicted, times[kind])
+        errors[kind] = {
+            "mape_percent": mape_percent,
+            "kendall": kendall,
+            "measured_ms": times[kind],
+            "predicted_ms": predicted,
+        }
+    return {"intercept_ms": intercept_ms, "coefficients_ms": costs_ms, "errors": errors}
+
+
+def measure_condition(
+    files: Mapping[str, Path], conditions: Conditions, seconds: float
+) -> tuple[dict[str, LatencySummary], dict[str, Any]]:
+    """Latency of every network under the conditions, and how quiet the machine was."""
+    with NoiseWatch() as watch:
+        measured = measure_files(
+            files,
+            conditions,
+            vocab_size=MOST_WORDS,
+            min_seconds=seconds,
+            max_seconds=seconds,
+            percentiles=(50,),
+            clock=CLOCKS[best_clock(conditions)],
+        )
+    return measured, watch.noise.to_dict()
+
+
+def main() -> None:
+    """Draw, export, time, judge, and write the record."""
+    arguments = parse_arguments()
+    started = time.perf_counter()
+    space = SearchSpace.uniform(DIMENSIONS, arguments.positions, OPERATORS)
+    rng = random.Random(arguments.seed)
+    networks = draw_networks(space, arguments.num_fit, arguments.num_heldout, rng)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="predictor-") as folder:
+        files = export_all(space, networks, arguments.precisions, Path(folder))
+        for precision in arguments.precisions:
+            for shape in arguments.shapes:
+                batch_size, sequence_length = map(int, shape.split("x"))
+                conditions = Conditions(batch_size, sequence_length, arguments.threads, precision)
+                measured, noise = measure_condition(files[precision], conditions, arguments.seconds)
+                row = {**conditions.to_dict(), **judge(space, networks, measured), "noise": noise}
+                rows.append(row)
+                told = "; ".join(
+                    f"{kind}: {error['mape_percent']:.2f}%, Kendall {error['kendall']:.3f}"
+                    for kind, error in row["errors"].items()
+                )
+                print(f"{conditions}: {told}{'; noisy machine' if noise['noisy'] else ''}", flush=True)
+    record = {
+        "name": arguments.name,
+        **provenance("predictor.py", sys.argv[1:], [arguments.seed]),
+        "wall_seconds": round(time.perf_counter() - started, 1),
+        "space": {"num_positions": arguments.positions, "operators": list(OPERATORS)},
+        "clock": best_clock(Conditions(num_threads=arguments.threads)),
+        "networks": {
+            kind: [[operator.name for operator in chain] for chain in drawn]
+            for kind, drawn in networks.items()
+        },
+        "conditions": rows,
+    }
+    write_record(arguments.results / f"{arguments.name}.json", record)
+
+
+if __name__ == "__main__":
+    main()
