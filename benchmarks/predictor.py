@@ -20,8 +20,8 @@ from typing import Any
 from record import RESULTS, provenance, write_record
 
 from bertcompress.latency.chains import chain_architecture, fitting_chains, heldout_chains, space_operators
-from bertcompress.latency.table import MOST_WORDS, best_clock, fit_coefficients, prediction_error
-from bertcompress.measure import CLOCKS, Conditions, LatencySummary, NoiseWatch, measure_files
+from bertcompress.latency.table import MOST_WORDS, fit_coefficients, prediction_error
+from bertcompress.measure import CLOCKS, Conditions, LatencySummary, NoiseWatch, best_clock, measure_files
 from bertcompress.pipeline.timing import export_precisions
 from bertcompress.space import Child, Dimensions, SearchSpace, canonical
 

@@ -27,7 +27,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 
 from bertcompress.errors import ExportError
 from bertcompress.export.attention import branch_attention
-from bertcompress.measure import Conditions, measure_files
+from bertcompress.measure import CLOCKS, Conditions, best_clock, measure_files
 
 SKIP_LAYER_NORM = "SkipLayerNormFusion"
 # It hides a convolution's dense layer from the int8 quantizer, and gains nothing measurable in fp32.
@@ -139,6 +139,7 @@ def timer(conditions: Conditions, *, vocab_size: int, seconds: float = 1.0) -> T
             min_seconds=seconds / 2,
             max_seconds=seconds,
             percentiles=(50,),
+            clock=CLOCKS[best_clock(conditions)],
         )
         return {name: summary.p50_ms for name, summary in summaries.items()}
 

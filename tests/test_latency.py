@@ -18,14 +18,13 @@ from bertcompress.errors import BudgetError, RunFolderError
 from bertcompress.latency import (
     LatencyStore,
     LatencyTable,
-    best_clock,
     build_latency_table,
     default_cache_dir,
     measure_architectures_ms,
 )
 from bertcompress.latency.chains import counts_matrix, fitting_chains, heldout_chains, space_operators
 from bertcompress.latency.table import fit_coefficients, prediction_error
-from bertcompress.measure import Conditions
+from bertcompress.measure import Conditions, best_clock
 from bertcompress.space import Architecture, Dimensions, Operator, SearchSpace, canonical
 
 NAMES = ["mha1", "mha2", "ffn16", "ffn32", "conv3", "conv5", "identity"]

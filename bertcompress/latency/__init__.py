@@ -6,7 +6,6 @@ from bertcompress.latency.store import LatencyStore, default_cache_dir
 from bertcompress.latency.table import (
     ExportArchitecture,
     LatencyTable,
-    best_clock,
     build_latency_table,
     measure_architectures_ms,
 )
@@ -15,7 +14,6 @@ __all__ = [
     "ExportArchitecture",
     "LatencyStore",
     "LatencyTable",
-    "best_clock",
     "build_latency_table",
     "default_cache_dir",
     "measure_architectures_ms",

@@ -145,11 +145,6 @@ def measure_architectures_ms(
     return [summaries[str(index)].p50_ms for index in range(len(architectures))]
 
 
-def best_clock(conditions: Conditions) -> str:
-    """The clock that busy neighbours disturb least: the thread's own where one CPU thread does all."""
-    return "thread" if conditions.num_threads == 1 and conditions.provider == "cpu" else "wall"
-
-
 def build_latency_table(
     space: SearchSpace,
     conditions: Conditions,

@@ -20,6 +20,7 @@ from bertcompress.measure.machine import cpu_model, gpu_model, machine_key, num_
 from bertcompress.measure.noise import Noise, NoiseWatch
 from bertcompress.measure.session import (
     Conditions,
+    best_clock,
     check_provider,
     measure_files,
     random_feed,
@@ -35,6 +36,7 @@ __all__ = [
     "Noise",
     "NoiseWatch",
     "Ratio",
+    "best_clock",
     "check_provider",
     "cpu_model",
     "gpu_model",

@@ -41,6 +41,11 @@ class Conditions:
         return asdict(self)
 
 
+def best_clock(conditions: Conditions) -> str:
+    """The clock that busy neighbours disturb least: the thread's own where one CPU thread does all."""
+    return "thread" if conditions.num_threads == 1 and conditions.provider == "cpu" else "wall"
+
+
 def check_provider(provider: str) -> list[str]:
     """ONNX Runtime's provider list for "cpu" or "cuda".
 

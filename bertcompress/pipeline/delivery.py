@@ -17,8 +17,7 @@ from bertcompress.export.folder import export_folder
 from bertcompress.export.optimize import timer as interleaved_timer
 from bertcompress.export.runtime import FILE_OF
 from bertcompress.export.verify import graph_logits
-from bertcompress.latency.table import best_clock
-from bertcompress.measure import CLOCKS, Conditions, measure_files
+from bertcompress.measure import CLOCKS, Conditions, best_clock, measure_files
 from bertcompress.model import CompactBertForSequenceClassification
 from bertcompress.model.convert_bert import compact_from_bert
 from bertcompress.pipeline.run import Run

@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from bertcompress.latency.store import LatencyStore
-from bertcompress.latency.table import LatencyTable, best_clock, build_latency_table
+from bertcompress.latency.table import LatencyTable, build_latency_table
+from bertcompress.measure import best_clock
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.timing import export_architecture
 from bertcompress.recipe import Recipe

@@ -10,8 +10,8 @@ from bertcompress.export.convert import export_onnx
 from bertcompress.export.optimize import FusionChoice
 from bertcompress.export.precisions import write_precisions
 from bertcompress.latency.store import LatencyStore
-from bertcompress.latency.table import best_clock, measure_architectures_ms
-from bertcompress.measure import Conditions, machine_key
+from bertcompress.latency.table import measure_architectures_ms
+from bertcompress.measure import Conditions, best_clock, machine_key
 from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
 from bertcompress.space import Architecture
 
