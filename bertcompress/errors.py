@@ -54,3 +54,7 @@ class RunFolderError(BertCompressError):
 
 class MissingExtraError(BertCompressError):
     """An optional package is needed here; the message names the extra that brings it."""
+
+
+class LaunchError(BertCompressError):
+    """The processes of a launch cannot work together."""

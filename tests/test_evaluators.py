@@ -176,7 +176,8 @@ from accelerate import PartialState
 from test_evaluators import make_toy_score, run_search, toy_score
 from bertcompress.search.launched import assist, is_first, lead
 
-state = PartialState()
+state = PartialState(cpu=True)
+assert state.num_processes == 2
 if is_first():
     result = run_search(lambda make_score, _: lead(make_score), make_toy_score)
     print("RESULT", json.dumps([[str(e.child), e.score] for e in result.evaluations]))
@@ -189,14 +190,15 @@ else:
 """
 
 
-def test_processes_of_accelerate_launch_search_as_one(tmp_path):
+def test_processes_of_one_launch_search_as_one(tmp_path):
     script = tmp_path / "launched_search.py"
     script.write_text(LAUNCHED)
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    # Torch's launcher: accelerate's starts only one process on a CPU.
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     searched = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     finished = subprocess.run(
-        [*command, "--num_machines", "1", "--main_process_port", "0", str(script)],
-        env={**os.environ, "PYTHONPATH": searched},
+        [*command, str(script)],
+        env={**os.environ, "PYTHONPATH": searched, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,

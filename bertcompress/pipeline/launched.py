@@ -6,7 +6,6 @@ may write to as if it were their own, and which is dropped at the end.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,7 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 
+from bertcompress.errors import LaunchError
 from bertcompress.pipeline.run import Run
 from bertcompress.recipe import Recipe
 from bertcompress.run_folder import RunFolder
@@ -25,9 +26,21 @@ PATIENCE = timedelta(days=7)
 
 
 def join_launch() -> None:
-    """Meet the other processes of the launch; nothing when started as usual."""
-    if num_processes() > 1:
-        PartialState(timeout=PATIENCE)
+    """Meet the other processes of the launch; nothing when started as usual.
+
+    Raises:
+        LaunchError: accelerate does not connect the processes that the launcher started.
+    """
+    if num_processes() == 1:
+        return
+    on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU")
+    met = PartialState(cpu=on_cpu, timeout=PATIENCE).num_processes
+    if met != num_processes():
+        raise LaunchError(
+            f"launch: {num_processes()} processes were started, but accelerate connects {met}; on a machine "
+            "without a GPU set ACCELERATE_USE_CPU=true and start them with "
+            "python -m torch.distributed.run --standalone --nproc_per_node N -m bertcompress.cli ..."
+        )
 
 
 def follow(recipe: Recipe, run_dir: Path, stages: Sequence[tuple[str, Callable[[Run], None] | None]]) -> None:
@@ -48,5 +61,7 @@ def mirror_stages(run_dir: Path, mirror: Path, current: str) -> None:
             if shown.is_symlink():
                 shown.unlink()
             shutil.copytree(folder, shown, dirs_exist_ok=True)
-        elif not os.path.lexists(shown):
+        elif not shown.is_symlink():
+            # Its own copy of a stage that is over: the first process has the whole of it.
+            shutil.rmtree(shown, ignore_errors=True)
             shown.symlink_to(folder.resolve(), target_is_directory=True)
