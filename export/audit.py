@@ -88,11 +88,13 @@ def _attention_heads(node: Any, attributes: dict[str, Any]) -> int | None:
 def _gelu_width(node: Any, makers: dict[str, Any], constants: dict[str, Any], precision: str) -> int | None:
     """Inner width of the feed-forward that a gelu belongs to; None of a convolution's."""
     if precision == "fp32":
-        return int(constants[node.input[1]][0])
-    maker = makers.get(node.input[0])
-    if maker is None or maker.op_type not in DENSE_NODES[precision]:
-        return None
-    return int(constants[maker.input[1]][-1])
+        weight = node.input[1]
+    else:
+        maker = makers.get(node.input[0])
+        if maker is None or maker.op_type not in DENSE_NODES[precision]:
+            return None
+        weight = maker.input[1]
+    return int(constants[weight][-1]) if weight in constants else None
 
 
 def _counts(names: list[str], nodes: dict[str, str]) -> dict[str, int]:

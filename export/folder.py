@@ -18,7 +18,8 @@ from bertcompress.export.convert import OPSET, export_onnx
 from bertcompress.export.optimize import FusionChoice, Timer, choose_fusions
 from bertcompress.export.precisions import write_precisions
 from bertcompress.export.runtime import FILE_OF
-from bertcompress.export.verify import verify
+from bertcompress.export.verify import check_tokenizer, compare, reference_of
+from bertcompress.export.weights import check_weights
 from bertcompress.measure import machine_key
 from bertcompress.model.compact import CompactBertForSequenceClassification
 from bertcompress.model.convert_bert import as_stock_bert, compact_from_bert
@@ -58,13 +59,15 @@ def export_folder(
     max_length = min(max_length or longest, longest)
     _write_weights(compact, label_names, out_dir)
     _write_tokenizer(tokenizer, max_length, out_dir)
+    check_tokenizer(tokenizer, out_dir / "tokenizer.json", max_length)
     fusion, files = _write_graphs(compact, precisions, out_dir, timer)
-    rows = list(batches)
+    reference = reference_of(compact, batches)
     for precision, entry in files.items():
         path = out_dir / entry["file"]
         entry["size_mib"] = _size_mib(path)
         entry["audit"] = audit(path, compact.architecture, precision=precision)
-        entry.update(verify(path, compact, precision=precision, batches=rows).to_dict())
+        entry["weights_checked"] = check_weights(path, compact, precision=precision)
+        entry.update(compare(path, reference, precision=precision).to_dict())
     _recommend(files, out_dir, timer=timer, metric=metric, max_metric_drop=max_metric_drop)
     record = {
         "architecture": compact.architecture.to_dict(),

@@ -5,20 +5,32 @@ task metric on real data judges it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bertcompress.errors import VerificationError
+from bertcompress.export.optimize import LOAD_ERRORS
 from bertcompress.measure import session
 
 TOLERANCE = 1e-4
+# Texts on which tokenizers part ways: case, accents, punctuation, whitespace, other scripts, emoji, length.
+PROBES = (
+    "a",
+    "The film is good.",
+    "Don't SHOUT -- na\u00efve caf\u00e9, 3.14%!",
+    "  spaces\tand\nlines  ",
+    "\u6620\u753b \u0444\u0438\u043b\u044c\u043c \U0001f3ac",
+    "antidisestablishmentarianism" * 3,
+    "words " * 600,
+)
 Feed = dict[str, np.ndarray]
 
 
@@ -39,13 +51,13 @@ class Verification:
 def shape_cases(
     *, vocab_size: int, max_length: int, type_vocab_size: int = 2, seed: int = 0
 ) -> Iterator[tuple[str, Feed]]:
-    """Named batches of random ids: every kind of padding, two segments, one row, shortest and longest."""
+    """Named batches of random ids: every kind of padding, segments mixed, one row, shortest and longest."""
     generator = np.random.default_rng(seed)
     middle = min(24, max_length)
 
     def feed(batch_size: int, length: int, mask: np.ndarray | None = None) -> Feed:
         ids = generator.integers(0, vocab_size, (batch_size, length), dtype=np.int64)
-        kept = np.ones_like(ids) if mask is None else mask.astype(np.int64)
+        kept = np.ones_like(ids) if mask is None else np.broadcast_to(mask, ids.shape).astype(np.int64)
         return {"input_ids": ids, "attention_mask": kept, "token_type_ids": np.zeros_like(ids)}
 
     lengths = generator.integers(1, middle + 1, (4, 1))
@@ -54,15 +66,49 @@ def shape_cases(
     holes[:, 0] = True  # no row is without any token
     pairs = feed(3, middle)
     pairs["token_type_ids"][:, middle // 2 :] = type_vocab_size - 1
+    padded_pairs = feed(4, middle, holes)
+    padded_pairs["token_type_ids"] = generator.integers(0, type_vocab_size, (4, middle), dtype=np.int64)
     yield "no padding", feed(4, middle)
     yield "right padding", feed(4, middle, right)
     yield "left padding", feed(4, middle, right[:, ::-1])
     yield "holes in the mask", feed(4, middle, holes)
     yield "two segments", pairs
+    yield "segments and holes", padded_pairs
+    yield "one token of many", feed(2, middle, np.arange(middle)[None, :] == np.array([[0], [middle - 1]]))
     yield "batch 1", feed(1, middle)
     yield "length 1", feed(2, 1)
     yield "batch 1, length 1", feed(1, 1)
     yield f"length {max_length}", feed(1, max_length)
+    yield f"length {max_length}, padded", feed(2, max_length, np.arange(max_length)[None, :] % 3 < 2)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What PyTorch computes on the cases: a file is held against it as often as there are files."""
+
+    feeds: Mapping[str, Feed]
+    logits: Mapping[str, np.ndarray]
+    num_real: int
+
+    @property
+    def scale(self) -> float:
+        """How far logits reach from zero, at most 1: a head that was never trained has tiny ones."""
+        return min(1.0, max(float(np.abs(logits).max()) for logits in self.logits.values()))
+
+
+def reference_of(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]] = ()) -> Reference:
+    """The model's logits on `shape_cases` and on real `batches`."""
+    config = model.config
+    feeds = dict(
+        shape_cases(
+            vocab_size=config.vocab_size,
+            max_length=config.max_position_embeddings,
+            type_vocab_size=config.type_vocab_size,
+        )
+    )
+    real = {f"real batch {index}": _feed(batch) for index, batch in enumerate(batches)}
+    feeds |= real
+    return Reference(feeds, {name: model_logits(model, feed) for name, feed in feeds.items()}, len(real))
 
 
 def verify(
@@ -75,29 +121,45 @@ def verify(
 ) -> Verification:
     """Compare a file's logits with those of the model it came from, on `shape_cases` and on real `batches`.
 
-    Agreement is the share of rows with the same predicted label; of real rows alone where there are some.
+    Raises:
+        VerificationError: see compare.
+    """
+    return compare(path, reference_of(model, batches), precision=precision, tolerance=tolerance)
+
+
+def compare(
+    path: Path | str, reference: Reference, *, precision: str = "fp32", tolerance: float = TOLERANCE
+) -> Verification:
+    """Hold a file's logits against PyTorch's. Agreement is the share of rows with the same predicted label.
+
+    It is of real rows alone where there are some. `tolerance` is for logits of order one or more, and shrinks
+    with them below that.
 
     Raises:
-        VerificationError: an fp32 logit is off by more than `tolerance`, or any logit is not finite.
+        VerificationError: the file does not load or run, an fp32 logit is off by more than the tolerance, or
+            any logit is not finite or of another shape.
     """
-    opened = session(path, num_threads=1)
-    config = model.config
-    cases = list(
-        shape_cases(
-            vocab_size=config.vocab_size,
-            max_length=config.max_position_embeddings,
-            type_vocab_size=config.type_vocab_size,
-        )
-    )
-    real = [(f"real batch {index}", _feed(batch)) for index, batch in enumerate(batches)]
+    limit = tolerance * reference.scale if precision == "fp32" else np.inf
+    problems: list[str] = []
     errors: dict[str, float] = {}
     agreed: dict[str, np.ndarray] = {}
-    for name, feed in cases + real:
-        reference, found = model_logits(model, feed), opened.run(None, feed)[0]  # (B, C)
-        errors[name] = float(np.abs(found - reference).max())
-        agreed[name] = found.argmax(-1) == reference.argmax(-1)
-    limit = tolerance if precision == "fp32" else np.inf
-    problems = [
+    try:
+        opened = session(path, num_threads=1)
+    except LOAD_ERRORS as error:
+        raise VerificationError(f"{path} ({precision}): ONNX Runtime cannot load it: {error}") from error
+    for name, feed in reference.feeds.items():
+        expected = reference.logits[name]  # (B, C)
+        try:
+            found = opened.run(None, feed)[0]
+        except (*LOAD_ERRORS, ValueError) as error:
+            problems.append(f"{name}: does not run: {str(error).splitlines()[0]}")
+            continue
+        if found.shape != expected.shape:
+            problems.append(f"{name}: logits of shape {found.shape}; PyTorch gives {expected.shape}")
+            continue
+        errors[name] = float(np.abs(found - expected).max())
+        agreed[name] = found.argmax(-1) == expected.argmax(-1)
+    problems += [
         f"{name}: logits differ from PyTorch by {error:.3g}; allowed is {limit:.3g}"
         for name, error in errors.items()
         if not (np.isfinite(error) and error <= limit)
@@ -105,8 +167,30 @@ def verify(
     if problems:
         raise VerificationError.from_problems(f"{path} ({precision})", problems)
     worst = max(errors, key=errors.__getitem__)
-    rows = np.concatenate([agreed[name] for name, _ in real or cases])
+    judged = list(agreed)[-reference.num_real :] if reference.num_real else list(agreed)
+    rows = np.concatenate([agreed[name] for name in judged])
     return Verification(errors[worst], worst, float(rows.mean()), len(rows))
+
+
+def check_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, path: Path | str, max_length: int, texts: Sequence[str] = ()
+) -> None:
+    """Does the tokenizer.json at `path` give the ids that the tokenizer gives? Asked of PROBES and `texts`.
+
+    Raises:
+        VerificationError: it does not, for the texts that are named.
+    """
+    served = Tokenizer.from_file(str(path))
+    served.enable_truncation(max_length)
+    served.no_padding()
+    problems = []
+    for text in (*PROBES, *texts):
+        expected = tokenizer(text, truncation=True, max_length=max_length)["input_ids"]
+        found = served.encode(text).ids
+        if list(expected) != found:
+            problems.append(f"{text[:40]!r}: ids {found[:8]}...; the model was trained on {expected[:8]}...")
+    if problems:
+        raise VerificationError.from_problems(str(path), problems)
 
 
 def graph_logits(

@@ -30,14 +30,21 @@ def counts_matrix(chains: Sequence[Child], operators: Sequence[Operator]) -> np.
 def fitting_chains(space: SearchSpace, num_chains: int, rng: random.Random) -> list[Child]:
     """Chains of lengths from 0 to the space's number of positions, from which the coefficients are best told.
 
-    Of many random designs the one whose smallest singular value is largest. There are more than `num_chains`
-    when the space has more operators than those could tell apart. Any order of operators may occur, also one
-    that the space does not hold.
+    Every third is a child of the space, as searches meet them. Of many random designs the one whose smallest
+    singular value is largest. There are more than `num_chains` when the space has more operators than those
+    could tell apart. Any order of operators may occur, also one that the space does not hold.
     """
     operators = space_operators(space)
     num_chains = max(num_chains, len(operators) + 1 + SPARE_CHAINS)
-    lengths = [round(i * space.num_positions / (num_chains - 1)) for i in range(num_chains)]
-    designs = ([_random_chain(operators, length, rng) for length in lengths] for _ in range(NUM_DESIGNS))
+    num_children = num_chains // 3
+    num_spread = num_chains - num_children
+    lengths = [round(i * space.num_positions / (num_spread - 1)) for i in range(num_spread)]
+
+    def design() -> list[Child]:
+        children = [canonical(space.sample(rng)) for _ in range(num_children)]
+        return [_random_chain(operators, length, rng) for length in lengths] + children
+
+    designs = (design() for _ in range(NUM_DESIGNS))
     return max(designs, key=lambda chains: _smallest_singular_value(chains, operators))
 
 

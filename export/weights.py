@@ -1,0 +1,124 @@
+"""Does a file hold the model's weights, all of them and nothing else? Asked of the bytes, not of the logits.
+
+Logits cannot tell: most rows of an embedding table are met by no test input, and attention is blind to the
+bias of its keys. In fp32 every weight must be there bit for bit, as it is or transposed; in int8 to half a
+step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from torch import nn
+
+from bertcompress.errors import VerificationError
+
+Arrays: TypeAlias = Mapping[str, np.ndarray]
+Key: TypeAlias = tuple[tuple[int, ...], bytes]
+QUANTIZED, SCALE, ZERO_POINT = "_quantized", "_scale", "_zero_point"
+# Scales of tables that ONNX Runtime has multiplied into those of the dense layer behind them.
+MERGED_SCALES = "scales_mul"
+# Half a step of the int8 scale, and the rounding of scales to fp32.
+MOST_STEPS = 0.501
+
+
+def check_weights(path: Path | str, model: nn.Module, *, precision: str = "fp32") -> int:
+    """Hold a file's tensors against the model's parameters; gives back the number of tensors compared.
+
+    Single numbers are no weights, and the scales of int8 are checked with the tensors that they scale.
+
+    Raises:
+        VerificationError: a parameter is missing from the file, or a tensor there is none of the model's.
+    """
+    path = Path(path)
+    parameters = {name: value.detach().cpu().float().numpy() for name, value in model.named_parameters()}
+    graph = onnx.load(path, load_external_data=False).graph
+    tensors = {tensor.name: numpy_helper.to_array(tensor, str(path.parent)) for tensor in graph.initializer}
+    names = {key: name for name, value in parameters.items() for key in _keys(value)}
+    rounded = {name: _rounding(name, tensors, parameters) for name in tensors if name.endswith(QUANTIZED)}
+    matched = {name: None if found is None else found.parameter for name, found in rounded.items()}
+    for name, value in tensors.items():
+        if value.dtype != np.float32 or not value.ndim or name.endswith(SCALE):
+            continue
+        if MERGED_SCALES not in name:
+            matched[name] = names.get(_key(value))
+        elif not _is_product_of_scales(value, [found for found in rounded.values() if found is not None]):
+            matched[name] = None
+    problems = [f"{name}: is none of the model's weights" for name, found in matched.items() if found is None]
+    # Parameters of equal values are one and the same to the exporter.
+    present = {_key(parameters[found]) for found in matched.values() if found is not None}
+    problems += [
+        f"{name}: the file has no such weight"
+        for name, value in parameters.items()
+        # A bias of zeros is left out.
+        if _key(value) not in present and value.any()
+    ]
+    if problems:
+        raise VerificationError.from_problems(f"{path} ({precision})", problems)
+    return len(matched)
+
+
+@dataclass(frozen=True)
+class _Rounding:
+    """The parameter that an int8 tensor rounds to half a step, and the scales for which it does."""
+
+    parameter: str
+    lowest: np.ndarray
+    highest: np.ndarray
+
+
+def _key(value: np.ndarray) -> Key:
+    """Equal for arrays of equal bits and shapes, sizes of one aside."""
+    return tuple(size for size in value.shape if size != 1), np.ascontiguousarray(value).tobytes()
+
+
+def _keys(value: np.ndarray) -> list[Key]:
+    """Keys of an array as it is and, where it is a matrix, transposed."""
+    return [_key(value), _key(value.T)] if value.ndim == 2 else [_key(value)]
+
+
+def _rounding(name: str, tensors: Arrays, parameters: Arrays) -> _Rounding | None:
+    """What an int8 tensor (rows, columns) rounds, by the scale that stands in the file if one does."""
+    stem = name.removesuffix(QUANTIZED)
+    zero_point = tensors.get(stem + ZERO_POINT, np.zeros((), np.int8))
+    levels = tensors[name].astype(np.float32) - zero_point.astype(np.float32)
+    stated = tensors.get(stem + SCALE)
+    for parameter, weights in parameters.items():
+        for candidate in (weights, weights.T) if weights.ndim == 2 else ():
+            if candidate.shape != levels.shape:
+                continue
+            lowest, highest = _allowed_scales(levels, candidate, by_column=zero_point.ndim == 1)
+            scale = (lowest + highest) / 2 if stated is None else stated
+            if bool(((lowest <= scale) & (scale <= highest)).all()):
+                return _Rounding(parameter, lowest, highest)
+    return None
+
+
+def _allowed_scales(
+    levels: np.ndarray, weights: np.ndarray, *, by_column: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest and largest scale by which levels are the weights to half a step; crossed if none is."""
+    size = np.abs(levels)
+    signed = np.where(levels == 0, np.abs(weights), weights * np.sign(levels))
+    axis = 0 if by_column else None
+    lowest = signed / (size + MOST_STEPS)
+    highest = np.where(size > 0, signed / np.maximum(size - MOST_STEPS, 1 - MOST_STEPS), np.inf)
+    # Levels that are all zero allow any scale above the lowest.
+    high = highest.min(axis=axis)
+    return lowest.max(axis=axis), np.where(np.isfinite(high), high, np.finfo(np.float32).max)
+
+
+def _is_product_of_scales(scales: np.ndarray, rounded: Sequence[_Rounding]) -> bool:
+    """Whether merged scales (columns,) are those of a dense layer times that of the table before it."""
+    layers = [found for found in rounded if found.lowest.shape == scales.shape]
+    tables = [found for found in rounded if found.lowest.ndim == 0]
+    return any(
+        bool(((layer.lowest * table.lowest <= scales) & (scales <= layer.highest * table.highest)).all())
+        for layer in layers
+        for table in tables
+    )

@@ -1,0 +1,228 @@
+"""No fault in an exported file passes: each tensor and each node is damaged in turn, and the gate notices.
+
+The gate is what `export_folder` asks of a file: the audit, the weights and the logits. A mutant that computes
+the same function is no fault; `EQUIVALENT` says which those are, and why."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from bertcompress.errors import ExportError, VerificationError
+from bertcompress.export.audit import audit
+from bertcompress.export.convert import export_onnx
+from bertcompress.export.precisions import write_precisions
+from bertcompress.export.verify import Reference, compare, reference_of
+from bertcompress.export.weights import check_weights
+from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
+from bertcompress.space import Architecture, Dimensions, Operator
+
+CHAIN = ("mha2", "conv3", "ffn48", "mha4")
+Mutant = tuple[str, onnx.ModelProto]
+# Inputs of these may change places.
+COMMUTATIVE = {"Add", "Mul", "Max", "Min", "Equal"}
+# Mutants that compute the same as the file, by a part of their name, and why they do.
+EQUIVALENT = {
+    "= -10000.0 scale": "a floor far below what a layer norm gives is a floor wherever it lies",
+    "= 1.0 sign": "counts of tokens are one or more, so a floor below that is never met",
+    "[Max] dropped": "the same floor",
+    "= [2] sign": "the last but one of four dimensions is the third",
+    "key.bias dropped": "the bias of keys adds the same to all scores of a query, which attention cannot see",
+    "noop_with_empty_axes": "the axes are given",
+    "[Shape] end": "the end lies at the last dimension or beyond it",
+    "stash_type": "ONNX Runtime computes a layer norm of floats in floats",
+    "[ReduceMin] keepdims": "a condition of one element is a condition",
+    "transB": "ONNX Runtime takes every number but zero for true",
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> CompactBertForSequenceClassification:
+    """A classifier with every kind of operator, factorized embeddings and both poolings in its head."""
+    dimensions = Dimensions(97, 32, 16, 8, 2, "mean_max", max_position_embeddings=40)
+    architecture = Architecture(dimensions, tuple(Operator.parse(name) for name in CHAIN))
+    torch.manual_seed(0)
+    model = CompactBertForSequenceClassification(CompactBertConfig.from_architecture(architecture))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def files(
+    model: CompactBertForSequenceClassification, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("mutations")
+    converted = export_onnx(model, folder / "converted.onnx")
+    paths = {"fp32": folder / "model.onnx", "int8": folder / "model_int8.onnx"}
+    write_precisions(converted, paths)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def reference(model: CompactBertForSequenceClassification) -> Reference:
+    return reference_of(model)
+
+
+@pytest.fixture
+def gate(
+    model: CompactBertForSequenceClassification, reference: Reference, tmp_path: Path
+) -> Callable[[onnx.ModelProto, str], None]:
+    """What a file has to pass before it is delivered."""
+
+    def check(mutant: onnx.ModelProto, precision: str) -> None:
+        path = tmp_path / "mutant.onnx"
+        onnx.save(mutant, path)
+        audit(path, model.architecture, precision=precision)
+        check_weights(path, model, precision=precision)
+        compare(path, reference, precision=precision)
+
+    return check
+
+
+def survivors(
+    mutants: Iterator[Mutant], gate: Callable[[onnx.ModelProto, str], None], precision: str
+) -> list[str]:
+    """The faults that nobody noticed."""
+    alive, number = [], 0
+    for name, mutant in mutants:
+        number += 1
+        try:
+            gate(mutant, precision)
+        except (ExportError, VerificationError):
+            continue
+        alive.append(name)
+    assert number > 0
+    return [name for name in alive if not any(part in name for part in EQUIVALENT)]
+
+
+def damaged(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """The array with one row (of a vector: one number) turned over, and with one scaled."""
+    rows = values.reshape(1, -1) if values.ndim == 0 else values
+    middle = len(rows) // 2
+    for name, change in (("sign", lambda row: -row), ("scale", lambda row: row * 1.5)):
+        changed = rows.astype(np.float64)
+        changed[middle] = change(changed[middle])
+        if np.issubdtype(values.dtype, np.integer):
+            limits = np.iinfo(values.dtype)
+            changed = np.clip(np.round(changed), limits.min, limits.max)
+        result = changed.astype(values.dtype).reshape(values.shape)
+        if not np.array_equal(result, values):
+            yield name, result
+
+
+def tensor_mutants(original: onnx.ModelProto, wanted: Callable[[onnx.TensorProto], bool]) -> Iterator[Mutant]:
+    for index, tensor in enumerate(original.graph.initializer):
+        if not wanted(tensor):
+            continue
+        before = numpy_helper.to_array(tensor)
+        shown = f" = {before.tolist()}" if before.size == 1 else ""
+        for kind, values in damaged(before):
+            mutant = copy.deepcopy(original)
+            mutant.graph.initializer[index].CopyFrom(numpy_helper.from_array(values, tensor.name))
+            yield f"{tensor.name}{shown} {kind}", mutant
+
+
+def graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
+    """The graph and the branches in it, in a fixed order."""
+    yield model.graph
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield attribute.g
+
+
+def places(original: onnx.ModelProto) -> Iterator[tuple[int, int]]:
+    for graph_index, graph in enumerate(graphs(original)):
+        for node_index in range(len(graph.node)):
+            yield graph_index, node_index
+
+
+def node_at(model: onnx.ModelProto, place: tuple[int, int]) -> onnx.NodeProto:
+    return list(graphs(model))[place[0]].node[place[1]]
+
+
+def attribute_mutants(original: onnx.ModelProto) -> Iterator[Mutant]:
+    for place in places(original):
+        node = node_at(original, place)
+        for index, attribute in enumerate(node.attribute):
+            mutant = copy.deepcopy(original)
+            changed = node_at(mutant, place).attribute[index]
+            if attribute.type == onnx.AttributeProto.INT:
+                changed.i = attribute.i + 1
+            elif attribute.type == onnx.AttributeProto.FLOAT:
+                changed.f = attribute.f + 0.5
+            elif attribute.type == onnx.AttributeProto.INTS:
+                changed.ints[-1] += 1
+            else:
+                continue
+            yield f"{node.name} [{node.op_type}] {attribute.name}", mutant
+
+
+def swapped_mutants(original: onnx.ModelProto) -> Iterator[Mutant]:
+    for place in places(original):
+        node = node_at(original, place)
+        if len(node.input) < 2 or node.op_type in COMMUTATIVE or node.input[0] == node.input[1]:
+            continue
+        mutant = copy.deepcopy(original)
+        changed = node_at(mutant, place)
+        changed.input[0], changed.input[1] = node.input[1], node.input[0]
+        yield f"{node.name} [{node.op_type}] inputs", mutant
+
+
+def dropped_mutants(original: onnx.ModelProto) -> Iterator[Mutant]:
+    """Each node gives its first input on, as if it were not there."""
+    for place in places(original):
+        node = node_at(original, place)
+        mutant = copy.deepcopy(original)
+        changed = node_at(mutant, place)
+        changed.CopyFrom(onnx.helper.make_node("Identity", [node.input[0]], [node.output[0]], name=node.name))
+        yield (
+            f"{node.name} {' '.join(node.input)} dropped"
+            if node.op_type == "Add"
+            else f"{node.name} [{node.op_type}] dropped",
+            mutant,
+        )
+
+
+NODE_MUTATIONS = {"attribute": attribute_mutants, "swapped": swapped_mutants, "dropped": dropped_mutants}
+
+
+def test_the_files_themselves_pass(
+    files: dict[str, Path], gate: Callable[[onnx.ModelProto, str], None]
+) -> None:
+    for precision, path in files.items():
+        gate(onnx.load(path), precision)
+
+
+def test_a_fault_in_any_tensor_is_caught(
+    files: dict[str, Path], gate: Callable[[onnx.ModelProto, str], None]
+) -> None:
+    mutants = tensor_mutants(onnx.load(files["fp32"]), lambda tensor: True)
+    assert survivors(mutants, gate, "fp32") == []
+
+
+def test_a_fault_in_any_int8_weight_is_caught(
+    files: dict[str, Path], gate: Callable[[onnx.ModelProto, str], None]
+) -> None:
+    def is_weight(tensor: onnx.TensorProto) -> bool:
+        return tensor.name.endswith("_quantized") or (tensor.data_type == 1 and len(tensor.dims) > 0)
+
+    mutants = tensor_mutants(onnx.load(files["int8"]), is_weight)
+    assert survivors(mutants, gate, "int8") == []
+
+
+@pytest.mark.parametrize("kind", list(NODE_MUTATIONS))
+def test_a_fault_in_any_node_is_caught(
+    files: dict[str, Path], gate: Callable[[onnx.ModelProto, str], None], kind: str
+) -> None:
+    mutants = NODE_MUTATIONS[kind](onnx.load(files["fp32"]))
+    assert survivors(mutants, gate, "fp32") == []
