@@ -77,7 +77,7 @@ def interference_rows(interference: Mapping[str, Any]) -> list[tuple[str, ...]]:
         )
     )
     for key, words in SIMILARITY_WORDS.items():
-        found = [((part.get("similarities") or {}).get(key) or {}).get("partial") for part in measured]
+        partial = [((part.get("similarities") or {}).get(key) or {}).get("partial") for part in measured]
         rows.append((f"Spearman with alike {words}, given that number", *map(interval, partial)))
     return rows
 
