@@ -42,7 +42,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="BATCHxLENGTH")
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=0.5, help="timed seconds a network and condition")
+    parser.add_argument("--seconds", type=float, default=1.0, help="timed seconds a network and condition")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="predictor", help="the record's name")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the record is written")

@@ -34,6 +34,7 @@ from bertcompress.space import Architecture, Child, Operator, SearchSpace, canon
 ExportArchitecture: TypeAlias = Callable[[Architecture, Path, Conditions], None]
 OnProgress: TypeAlias = Callable[[int, int], None]
 MOST_WORDS = 1000
+FLOOR_OF_MEDIAN = 0.25
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,11 @@ def fit_coefficients(
 ) -> tuple[float, dict[str, float]]:
     """Intercept and cost per operator name, none below zero, with the least squared relative error.
 
-    The error of a chain below the median counts relative to the median: the weights of a tiny network stay in
-    the cache, and its operators are cheaper there than in most networks of the space.
+    The error of a chain far below the median counts relative to a share of that: the weights of a tiny
+    network stay in the cache, and its operators are cheaper there than in most networks of the space.
     """
     measured = np.asarray(latencies_ms, dtype=np.float64)
-    scale = np.maximum(measured, np.median(measured))
+    scale = np.maximum(measured, FLOOR_OF_MEDIAN * np.median(measured))
     solution, _ = nnls(counts_matrix(chains, operators) / scale[:, None], measured / scale)
     costs = {operator.name: float(cost) for operator, cost in zip(operators, solution[1:], strict=True)}
     return float(solution[0]), costs
