@@ -92,15 +92,20 @@ def judge(
         for kind, drawn in networks.items()
     }
     intercept_ms, costs_ms = fit_coefficients(networks["fit"], times["fit"], space_operators(space))
+    predicted = {
+        kind: [intercept_ms + sum(costs_ms[operator.name] for operator in chain) for chain in drawn]
+        for kind, drawn in networks.items()
+    }
+    for values in (times, predicted):
+        values["all held out"] = values["uniform"] + values["every length"]
     errors = {}
-    for kind, drawn in networks.items():
-        predicted = [intercept_ms + sum(costs_ms[operator.name] for operator in chain) for chain in drawn]
-        mape_percent, kendall = prediction_error(predicted, times[kind])
+    for kind, measured_ms in times.items():
+        mape_percent, kendall = prediction_error(predicted[kind], measured_ms)
         errors[kind] = {
             "mape_percent": mape_percent,
             "kendall": kendall,
-            "measured_ms": times[kind],
-            "predicted_ms": predicted,
+            "measured_ms": measured_ms,
+            "predicted_ms": predicted[kind],
         }
     return {"intercept_ms": intercept_ms, "coefficients_ms": costs_ms, "errors": errors}
 

@@ -24,6 +24,7 @@ from bertcompress.command_line import (
     plain_errors,
     whole_numbers,
 )
+from bertcompress.commands_export import export_model
 from bertcompress.commands_latency import app as latency_app
 from bertcompress.commands_supernet import interference, rank
 from bertcompress.errors import DataError
@@ -118,6 +119,7 @@ for _stage, _help in STAGES.items():
 
 
 app.add_typer(latency_app, name="latency")
+app.command("export-model")(export_model)
 app.command("interference")(interference)
 app.command("rank")(rank)
 

@@ -9,20 +9,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bertcompress.errors import ExportError
 from bertcompress.export.audit import audit
+from bertcompress.export.card import model_card
 from bertcompress.export.convert import OPSET, export_onnx
 from bertcompress.export.optimize import FusionChoice, Timer, choose_fusions
 from bertcompress.export.precisions import write_precisions
 from bertcompress.export.runtime import FILE_OF
-from bertcompress.export.verify import check_tokenizer, compare, reference_of
+from bertcompress.export.teachers import TeacherGraph
+from bertcompress.export.verify import check_tokenizer, compare, input_limits, reference_of
 from bertcompress.export.weights import check_weights
 from bertcompress.measure import machine_key
 from bertcompress.model.compact import CompactBertForSequenceClassification
-from bertcompress.model.convert_bert import as_stock_bert, compact_from_bert
+from bertcompress.model.convert_bert import as_stock_bert
 
 # A file's value of the task's metric, where higher is better.
 Metric = Callable[[Path], float]
@@ -30,7 +32,7 @@ RECORDED_PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "onnxscript
 
 
 def export_folder(
-    model: CompactBertForSequenceClassification | BertForSequenceClassification,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     label_names: Sequence[str],
     out_dir: Path | str,
@@ -41,38 +43,42 @@ def export_folder(
     timer: Timer | None = None,
     metric: Metric | None = None,
     max_metric_drop: float = 0.01,
+    about: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write everything that serving needs and give back the record, which is also in export.json.
 
-    `batches` are real rows for the verification. `timer` decides the fusion and whether int8 is recommended;
-    `metric` is asked of every file. Weights are written as stock BERT where BERT has such a network. The
-    model's configuration takes the label names.
+    `model` is a compact model or a Hugging Face classifier of BERT's family (see teachers). `batches` are
+    real rows for the verification. `timer` decides the fusion and whether int8 is recommended; `metric` is
+    asked of every file. Weights are written as stock BERT where BERT has such a network. The model's
+    configuration takes the label names. `about` goes into the model card, README.md (see card).
 
     Raises:
         ExportError: an unknown precision, a slow tokenizer, or a graph without its fusions.
+        TeacherError: the model is none of BERT's family, or has parts that its chain does not have.
         VerificationError: the fp32 file disagrees with PyTorch.
     """
     _check(model, tokenizer, label_names, precisions)
-    compact = compact_from_bert(model) if isinstance(model, BertForSequenceClassification) else model
+    traced = model if isinstance(model, CompactBertForSequenceClassification) else TeacherGraph(model)
     out_dir = Path(out_dir)
-    longest = compact.config.max_position_embeddings
+    longest = input_limits(model.config).max_length
     max_length = min(max_length or longest, longest)
-    _write_weights(compact, label_names, out_dir)
+    _write_weights(model, label_names, out_dir)
     _write_tokenizer(tokenizer, max_length, out_dir)
     check_tokenizer(tokenizer, out_dir / "tokenizer.json", max_length)
-    fusion, files = _write_graphs(compact, precisions, out_dir, timer)
-    reference = reference_of(compact, batches)
+    fusion, files = _write_graphs(traced, precisions, out_dir, timer)
+    reference = reference_of(model, batches)
     for precision, entry in files.items():
         path = out_dir / entry["file"]
         entry["size_mib"] = _size_mib(path)
-        entry["audit"] = audit(path, compact.architecture, precision=precision)
-        entry["weights_checked"] = check_weights(path, compact, precision=precision)
+        entry["audit"] = audit(path, traced.architecture, precision=precision)
+        entry["weights_checked"] = check_weights(path, model, precision=precision)
         entry.update(compare(path, reference, precision=precision).to_dict())
     _recommend(files, out_dir, timer=timer, metric=metric, max_metric_drop=max_metric_drop)
     record = {
-        "architecture": compact.architecture.to_dict(),
+        "architecture": traced.architecture.to_dict(),
         "label_names": list(label_names),
         "max_length": max_length,
+        "longest_input": longest,
         "opset": OPSET,
         "fusion": fusion.to_dict(),
         "machine": machine_key(),
@@ -80,11 +86,12 @@ def export_folder(
         "precisions": files,
     }
     (out_dir / "export.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (out_dir / "README.md").write_text(model_card(record, about or {}), encoding="utf-8")
     return record
 
 
 def _check(
-    model: CompactBertForSequenceClassification | BertForSequenceClassification,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     label_names: Sequence[str],
     precisions: Sequence[str],
@@ -108,10 +115,9 @@ def _check(
         raise ExportError.from_problems("export", problems)
 
 
-def _write_weights(
-    compact: CompactBertForSequenceClassification, label_names: Sequence[str], out_dir: Path
-) -> None:
-    stored = as_stock_bert(compact) or compact
+def _write_weights(model: PreTrainedModel, label_names: Sequence[str], out_dir: Path) -> None:
+    stock = as_stock_bert(model) if isinstance(model, CompactBertForSequenceClassification) else None
+    stored = stock or model
     stored.config.id2label = dict(enumerate(label_names))
     stored.config.label2id = {name: index for index, name in enumerate(label_names)}
     stored.save_pretrained(out_dir)
@@ -127,7 +133,7 @@ def _write_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int, out_di
 
 
 def _write_graphs(
-    compact: CompactBertForSequenceClassification,
+    traced: nn.Module,
     precisions: Sequence[str],
     out_dir: Path,
     timer: Timer | None,
@@ -137,7 +143,7 @@ def _write_graphs(
         name: {"file": FILE_OF[name]} for name in FILE_OF if name in precisions
     }
     with tempfile.TemporaryDirectory() as folder:
-        converted = export_onnx(compact, Path(folder) / "converted.onnx")
+        converted = export_onnx(traced, Path(folder) / "converted.onnx")
         fusion = FusionChoice() if timer is None else choose_fusions(converted, timer)
         paths = {name: out_dir / entry["file"] for name, entry in files.items()}
         for name, made in write_precisions(converted, paths, fusion).items():

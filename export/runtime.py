@@ -14,7 +14,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from bertcompress.errors import DataError, ExportError
-from bertcompress.measure import session
+from bertcompress.measure import run, session
 
 FILE_OF = {"fp32": "model.onnx", "int8": "model_int8.onnx"}
 Text: TypeAlias = str | tuple[str, str]
@@ -42,8 +42,7 @@ class OnnxClassifier:
         self.label_names = _label_names(folder, config)
         self.vocab_size = int(config["vocab_size"])
         self.type_vocab_size = int(config.get("type_vocab_size", 2))
-        longest = int(config["max_position_embeddings"])
-        self.max_length = _max_length(folder, max_length, longest)
+        self.max_length = _max_length(folder, max_length, int(config["max_position_embeddings"]))
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_truncation(self.max_length)
         pad_id = int(config.get("pad_token_id") or 0)
@@ -95,7 +94,7 @@ class OnnxClassifier:
             else np.asarray(token_type_ids),
         }
         self._check_arrays(arrays)
-        return self._session.run(None, {name: array.astype(np.int64) for name, array in arrays.items()})[0]
+        return run(self._session, {name: array.astype(np.int64) for name, array in arrays.items()})
 
     def _best(self, logits: np.ndarray) -> dict[str, Any]:
         """The label of the highest logit (C,) and its softmax."""
@@ -144,14 +143,13 @@ def _label_names(folder: Path, config: dict[str, Any]) -> list[str]:
     return [id2label[index] for index in range(len(id2label))]
 
 
-def _max_length(folder: Path, wanted: int | None, longest: int) -> int:
-    """The asked-for length, else that of export.json, else the longest the positions allow."""
+def _max_length(folder: Path, wanted: int | None, num_positions: int) -> int:
+    """The asked-for length, else that of export.json, else as many tokens as there are positions."""
+    record = folder / "export.json"
+    stored = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    longest = min(stored.get("longest_input", num_positions), num_positions)
     if wanted is None:
-        record = folder / "export.json"
-        stored = (
-            json.loads(record.read_text(encoding="utf-8")).get("max_length") if record.is_file() else None
-        )
-        return min(stored or longest, longest)
+        return min(stored.get("max_length") or longest, longest)
     if not 3 <= wanted <= longest:
         raise ExportError(f"max_length: {wanted}; this model takes 3 to {longest} tokens")
     return wanted

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from bertcompress.errors import VerificationError
 from bertcompress.export.optimize import LOAD_ERRORS
-from bertcompress.measure import session
+from bertcompress.measure import run, session
 
 TOLERANCE = 1e-4
 # Texts on which tokenizers part ways: case, accents, punctuation, whitespace, other scripts, emoji, length.
@@ -46,6 +46,25 @@ class Verification:
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class InputLimits:
+    """What a model takes: ids below `vocab_size`, segments below `num_segments`, rows to `max_length`."""
+
+    vocab_size: int
+    max_length: int
+    num_segments: int
+
+
+def input_limits(config: PretrainedConfig) -> InputLimits:
+    """The limits of a compact model or of a Hugging Face one.
+
+    RoBERTa counts positions from behind the padding id, and DistilBERT has no segments.
+    """
+    reserved = config.pad_token_id + 1 if config.model_type == "roberta" else 0
+    num_segments = 1 if config.model_type == "distilbert" else config.type_vocab_size
+    return InputLimits(config.vocab_size, config.max_position_embeddings - reserved, num_segments)
 
 
 def shape_cases(
@@ -98,12 +117,10 @@ class Reference:
 
 def reference_of(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]] = ()) -> Reference:
     """The model's logits on `shape_cases` and on real `batches`."""
-    config = model.config
+    limits = input_limits(model.config)
     feeds = dict(
         shape_cases(
-            vocab_size=config.vocab_size,
-            max_length=config.max_position_embeddings,
-            type_vocab_size=config.type_vocab_size,
+            vocab_size=limits.vocab_size, max_length=limits.max_length, type_vocab_size=limits.num_segments
         )
     )
     real = {f"real batch {index}": _feed(batch) for index, batch in enumerate(batches)}
@@ -150,7 +167,7 @@ def compare(
     for name, feed in reference.feeds.items():
         expected = reference.logits[name]  # (B, C)
         try:
-            found = opened.run(None, feed)[0]
+            found = run(opened, feed)
         except (*LOAD_ERRORS, ValueError) as error:
             problems.append(f"{name}: does not run: {str(error).splitlines()[0]}")
             continue
@@ -198,7 +215,7 @@ def graph_logits(
 ) -> np.ndarray:
     """A file's logits (N, C) on batches of the data path, in their order, for the task's metric."""
     opened = session(path, num_threads=num_threads)
-    return np.concatenate([opened.run(None, _feed(batch))[0] for batch in batches])
+    return np.concatenate([run(opened, _feed(batch)) for batch in batches])
 
 
 def _feed(batch: Mapping[str, Tensor]) -> Feed:
@@ -220,6 +237,8 @@ def model_logits(model: PreTrainedModel, feed: Feed) -> np.ndarray:
     try:
         with torch.no_grad():
             tensors = {name: torch.from_numpy(array.copy()).to(device) for name, array in feed.items()}
+            if model.config.model_type == "distilbert":
+                del tensors["token_type_ids"]
             return model(**tensors).logits.float().cpu().numpy()
     finally:
         model.train(training)

@@ -24,17 +24,19 @@ from transformers import (
 from bertcompress.errors import DataError, ExportError, VerificationError
 from bertcompress.export.attention import branch_attention
 from bertcompress.export.audit import audit
+from bertcompress.export.card import model_card
 from bertcompress.export.convert import export_onnx
 from bertcompress.export.folder import export_folder
 from bertcompress.export.optimize import CANDIDATES, choose_fusions, optimize, timer
 from bertcompress.export.precisions import write_precisions
 from bertcompress.export.quantize import needs_reduced_range, quantize_int8
 from bertcompress.export.runtime import OnnxClassifier
-from bertcompress.export.verify import graph_logits, shape_cases, verify
+from bertcompress.export.verify import check_tokenizer, graph_logits, shape_cases, verify
 from bertcompress.measure import Conditions
 from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
 from bertcompress.space import Architecture, Dimensions, Operator, Pooling
 
+ROOT = Path(__file__).parent.parent
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "a", "the", "very"]
 CHAIN = ("mha2", "conv3", "ffn48", "mha4", "conv5")
 
@@ -324,6 +326,50 @@ def test_the_folder_is_self_contained(folder: Path, model: CompactBertForSequenc
     loaded = AutoModelForSequenceClassification.from_pretrained(folder)
     assert loaded.config.id2label == {0: "negative", 1: "positive"}
     assert verify(folder / "model.onnx", loaded).max_logit_error < 1e-5
+
+
+def test_the_card_tells_what_was_measured(folder: Path) -> None:
+    record = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: transformers\n")
+    for name, entry in record["precisions"].items():
+        (row,) = [line for line in card.splitlines() if line.startswith(f"| {name} ")]
+        assert entry["file"] in row
+        assert "not measured" in row
+    assert "- operators: mha2 -> conv3 -> ffn48 -> mha4 -> conv5" in card
+    measured = {**record["precisions"]["int8"], "p50_ms": 1.234, "recommended": False, "reason": "too slow"}
+    card = model_card({**record, "precisions": {"int8": measured}}, {"name": "reviews", "seed": "7"})
+    assert "# reviews\n" in card
+    assert "- seed: 7" in card
+    assert "| 1.23 |" in card
+    assert "| no: too slow |" in card
+
+
+def test_the_served_tokenizer_gives_the_trained_ids(
+    tokenizer: PreTrainedTokenizerFast, folder: Path, tmp_path: Path
+) -> None:
+    check_tokenizer(tokenizer, folder / "tokenizer.json", 12, ["a very good film"])
+    broken = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    broken["model"]["vocab"].update({"good": 5, "bad": 4})
+    (tmp_path / "tokenizer.json").write_text(json.dumps(broken), encoding="utf-8")
+    with pytest.raises(VerificationError, match="'a very good film': ids"):
+        check_tokenizer(tokenizer, tmp_path / "tokenizer.json", 12, ["a very good film"])
+
+
+def test_the_example_serves_with_three_packages(folder: Path) -> None:
+    # The interpreter refuses everything that a server without torch would not have.
+    program = (
+        "import runpy, sys\n"
+        "for name in ('torch', 'transformers', 'bertcompress'): sys.modules[name] = None\n"
+        "sys.argv = ['serve_without_torch.py', sys.argv[1], 'good film', 'a very bad film']\n"
+        "runpy.run_path('examples/serve_without_torch.py', run_name='__main__')\n"
+    )
+    command = [sys.executable, "-c", program, str(folder)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert answer.returncode == 0, answer.stderr
+    expected = OnnxClassifier(folder).classify(["good film", "a very bad film"])
+    lines = [f"{row['label']} {row['score']:.3f}" for row in expected]
+    assert [line.split("  ")[0] for line in answer.stdout.splitlines()] == lines
 
 
 def test_a_stock_bert_is_written_as_stock_bert(

@@ -13,15 +13,16 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     "errors", "space", "recipe", "recipe_template", "run_folder", "standalone", "checkpoint", "curve", "hub",
     "data", "model", "training", "teacher", "supernet", "search", "measure", "export", "latency", "distill",
-    "benchmark", "report", "pipeline", "command_line", "commands_latency", "commands_supernet",
+    "benchmark", "report", "pipeline", "command_line", "commands_export", "commands_latency",
+    "commands_supernet",
     "cli",
 )  # fmt: skip
 SEES_A_RECIPE = {"recipe", "pipeline", "commands_latency", "commands_supernet", "cli"}
 WITHOUT_TORCH = (
     "bertcompress", "bertcompress.errors", "bertcompress.space", "bertcompress.recipe",
     "bertcompress.recipe_template", "bertcompress.run_folder", "bertcompress.standalone",
-    "bertcompress.measure", "bertcompress.command_line", "bertcompress.commands_latency",
-    "bertcompress.commands_supernet", "bertcompress.cli",
+    "bertcompress.measure", "bertcompress.command_line", "bertcompress.commands_export",
+    "bertcompress.commands_latency", "bertcompress.commands_supernet", "bertcompress.cli",
     "bertcompress.export.runtime",
 )  # fmt: skip
 # Besides torch, what loads it or takes about as long.

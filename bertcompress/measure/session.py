@@ -93,6 +93,11 @@ def session(
     return opened
 
 
+def run(opened: ort.InferenceSession, feed: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The first output, on those of the arrays that the graph takes; DistilBERT's has no segments."""
+    return opened.run(None, {given.name: feed[given.name] for given in opened.get_inputs()})[0]
+
+
 def random_feed(
     opened: ort.InferenceSession, conditions: Conditions, *, vocab_size: int, seed: int = 0
 ) -> dict[str, np.ndarray]:

@@ -72,6 +72,13 @@ def export_models(run: Run) -> None:
             timer=timer,
             metric=metric,
             max_metric_drop=run.recipe.export.max_metric_drop,
+            about={
+                "name": f"{run.recipe.name}: {role}",
+                "recipe": run.recipe.name,
+                "seed": str(run.recipe.seed),
+                "metric": f"{run.task.metric_name} on the test split",
+                "p50 at": str(run.conditions),
+            },
         )
 
 

@@ -1,0 +1,51 @@
+"""`bertcompress export-model`: a classifier of BERT's family as fused, verified ONNX files, without a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bertcompress.command_line import plain_errors
+
+
+def export_model(
+    source: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a Hub id, or package:NAME.")],
+    output: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    precisions: Annotated[str, typer.Option(help="Files to write.")] = "fp32,int8",
+    max_length: Annotated[
+        int | None,
+        typer.Option(min=3, help="Tokens at which texts are cut. (default: all)", show_default=False),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows a call, for the timing.")] = 1,
+    sequence_length: Annotated[int, typer.Option(min=1, help="Tokens a row, for the timing.")] = 32,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a session, for the timing.")] = 1,
+) -> None:
+    """Export a BERT, MiniLM, RoBERTa, DistilBERT, ELECTRA or compact classifier to ONNX, verified."""
+    with plain_errors():
+        from bertcompress.export.folder import export_folder
+        from bertcompress.export.optimize import timer
+        from bertcompress.export.teachers import label_names_of, load_classifier
+        from bertcompress.measure import Conditions
+        from bertcompress.teacher import load_tokenizer, resolve_teacher
+
+        location = resolve_teacher(source)
+        model = load_classifier(location)
+        conditions = Conditions(batch_size, sequence_length, threads)
+        record = export_folder(
+            model,
+            load_tokenizer(location),
+            label_names_of(model.config),
+            output,
+            precisions=tuple(precisions.split(",")),
+            max_length=max_length,
+            timer=timer(conditions, vocab_size=model.config.vocab_size),
+            about={"name": source, "p50 at": str(conditions)},
+        )
+    for name, entry in record["precisions"].items():
+        advice = "" if entry["recommended"] else f"; not recommended: {entry['reason']}"
+        typer.echo(
+            f"{output / entry['file']} ({name}): {entry['size_mib']:.1f} MiB, {entry['p50_ms']:.2f} ms, "
+            f"largest logit error {entry['max_logit_error']:.1e}{advice}"
+        )

@@ -1,0 +1,142 @@
+"""Hugging Face's own classifiers of BERT's family export with their fusions, and serve like any folder."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertModel,
+    DistilBertConfig,
+    ElectraConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+)
+from typer.testing import CliRunner
+
+from bertcompress import cli
+from bertcompress.errors import TeacherError
+from bertcompress.export.folder import export_folder
+from bertcompress.export.runtime import OnnxClassifier
+from bertcompress.export.teachers import FAMILIES, TeacherGraph, load_classifier, teacher_architecture
+from bertcompress.export.verify import input_limits, model_logits, shape_cases
+
+SIZES = {"vocab_size": 97, "max_position_embeddings": 40, "num_labels": 3}
+LAYERS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+CONFIGS: dict[str, PretrainedConfig] = {
+    "bert": BertConfig(**SIZES, **LAYERS, type_vocab_size=2),
+    "roberta": RobertaConfig(**SIZES, **LAYERS, type_vocab_size=1, pad_token_id=1, layer_norm_eps=1e-5),
+    "distilbert": DistilBertConfig(**SIZES, dim=32, n_layers=2, n_heads=4, hidden_dim=48),
+    "electra": ElectraConfig(**SIZES, **LAYERS, embedding_size=16),
+    "electra of one width": ElectraConfig(**SIZES, **LAYERS, embedding_size=32),
+}
+
+
+def make_teacher(name: str) -> PreTrainedModel:
+    """A classifier in eval mode, its weights drawn from seed 0, widely enough that logits tell them apart."""
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(copy.deepcopy(CONFIGS[name]))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "a", "the", "very"]
+    rust = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    rust.pre_tokenizer = pre_tokenizers.Whitespace()
+    rust.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=rust, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_the_chain_computes_what_the_teacher_computes(name: str) -> None:
+    teacher = make_teacher(name)
+    graph, limits = TeacherGraph(teacher).eval(), input_limits(teacher.config)
+    cases = shape_cases(
+        vocab_size=limits.vocab_size, max_length=limits.max_length, type_vocab_size=limits.num_segments
+    )
+    for kind, feed in cases:
+        with torch.no_grad():
+            found = graph(**{key: torch.from_numpy(array.copy()) for key, array in feed.items()}).logits
+        np.testing.assert_allclose(found.numpy(), model_logits(teacher, feed), atol=1e-5, err_msg=kind)
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_a_teacher_exports_with_its_fusions_and_serves(
+    name: str, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    teacher = make_teacher(name)
+    record = export_folder(teacher, tokenizer, ("bad", "fair", "good"), tmp_path)
+    found = {precision: entry["audit"]["found"] for precision, entry in record["precisions"].items()}
+    assert (found["fp32"]["MultiHeadAttention"], found["fp32"]["BiasGelu"]) == (2, 2)
+    assert (found["int8"]["MultiHeadAttention"], found["int8"]["Gelu"]) == (2, 2)
+    assert record["precisions"]["fp32"]["max_logit_error"] < 1e-5
+    assert record["max_length"] == (38 if name == "roberta" else 40)
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert type(loaded) is type(teacher)
+    assert loaded.config.id2label == {0: "bad", 1: "fair", 2: "good"}
+    classifier = OnnxClassifier(tmp_path)
+    ids = np.array([[2, 4, 6, 3]])
+    feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    np.testing.assert_allclose(classifier.logits(ids), model_logits(loaded, feed), atol=1e-5)
+    assert classifier.classify(["good film", "a very bad film " * 30])[0]["label"] in {"bad", "fair", "good"}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (BertConfig(**SIZES, **LAYERS, hidden_act="relu"), "hidden_act: 'relu'; only gelu"),
+        (BertConfig(**SIZES, **LAYERS, is_decoder=True), "only encoders"),
+        (DistilBertConfig(**SIZES, dim=32, n_layers=2, n_heads=4, activation="relu"), "only gelu"),
+        (PretrainedConfig(), "use bert, roberta, distilbert, electra"),
+    ],
+)
+def test_what_is_not_of_the_family_is_named(config: PretrainedConfig, message: str) -> None:
+    with pytest.raises(TeacherError, match=message):
+        teacher_architecture(config)
+
+
+def test_every_family_is_tested() -> None:
+    assert {config.model_type for config in CONFIGS.values()} == set(FAMILIES)
+
+
+def test_export_model_writes_a_folder_and_says_what_it_measured(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "teacher", tmp_path / "out"
+    make_teacher("distilbert").save_pretrained(source)
+    tokenizer.save_pretrained(source)
+    done = CliRunner().invoke(
+        cli.app, ["export-model", str(source), str(out), "--precisions", "fp32", "--sequence-length", "8"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "model.onnx (fp32):" in done.output
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "- p50 at: batch 1 x 8 tokens, 1 thread, fp32, cpu" in card
+    assert OnnxClassifier(out).label_names == ["LABEL_0", "LABEL_1", "LABEL_2"]
+
+
+def test_a_model_without_a_head_is_refused(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    BertModel(BertConfig(**SIZES, **LAYERS)).save_pretrained(tmp_path)
+    with pytest.raises(TeacherError, match="holds BertModel; export takes a model that ends in"):
+        load_classifier(str(tmp_path))
+
+
+def test_a_folder_that_holds_no_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match="cannot be loaded"):
+        load_classifier(str(tmp_path))
