@@ -234,6 +234,11 @@ budget:                        # at least one of these; a budget nobody can meet
   speedup: 5                   # times faster than the teacher at the conditions under `latency`
   # latency_ms: 2.0            # or milliseconds, in place of speedup
   # num_parameters: 13000000   # embeddings included
+  # size_mib: 30               # of the exported file in the precision under `latency`
+  # macs: 50000000             # multiply-accumulates of one call
+  # A number is the most (of speedup: the least); a range is {{min: 2, max: 4}} or [2, 4].
+  # latencies:                 # further conditions to be met beside those under `latency`
+  #   - {{batch_size: 8, sequence_length: 128, speedup: 4}}
 
 latency:                       # what the budget is measured at: how the model will be served
   batch_size: 1

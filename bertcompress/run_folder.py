@@ -153,10 +153,18 @@ class RunFolder:
             entry is not None and entry["inputs_hash"] == hash_inputs(inputs) and self.stage(stage).is_dir()
         )
 
-    def begin(self, stage: str, *, keep: Sequence[str] = (), inputs: Mapping[str, Any] | None = None) -> Path:
-        """Make the stage's folder and empty it, but for the names in `keep`; it is unfinished from now on.
+    def begin(
+        self,
+        stage: str,
+        *,
+        keep: Sequence[str] = (),
+        caches: Sequence[str] = (),
+        inputs: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Make the stage's folder and empty it, but for the names in `keep` and `caches`.
 
-        With `inputs`, they are kept only if the stage was last begun from the same ones.
+        It is unfinished from now on. With `inputs`, what is in `keep` stays only if the stage was last begun
+        from the same ones; what is in `caches` always stays.
         """
         stages = self._stages()
         # First of all: a run killed from here on must not find the stage finished.
@@ -168,7 +176,7 @@ class RunFolder:
         if origin and not (begun.is_file() and begun.read_text(encoding="utf-8") == origin):
             keep = ()
         for entry in folder.iterdir():
-            if entry.name not in keep:
+            if entry.name not in (*keep, *caches):
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         if origin:
             # Last: a run killed above finds no origin, and keeps nothing that is not of these inputs.

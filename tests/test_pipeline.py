@@ -49,7 +49,9 @@ RANKING = {
 
 
 def test_the_flow_delivers_and_a_second_run_keeps_everything(tiny_recipe: Path, tmp_path: Path) -> None:
-    recipe = load_recipe(tiny_recipe)
+    further = "budget.latencies=[{batch_size: 2, speedup: {min: 0.2}}]"
+    budgets = ["budget.size_mib=[0.01, 1]", further]
+    recipe = load_recipe(tiny_recipe, budgets)
     result = run_recipe(recipe, tmp_path / "run")
     assert_delivered(result, tmp_path / "run")
 
@@ -69,7 +71,7 @@ def test_the_flow_delivers_and_a_second_run_keeps_everything(tiny_recipe: Path, 
     assert kept == tmp_path / "fresh/supernet/ranking.json"
     assert "planted verdict" in (tmp_path / "fresh/report/report.md").read_text(encoding="utf-8")
 
-    changed = load_recipe(tiny_recipe, ["student.epochs=1", "student.baseline=false"])
+    changed = load_recipe(tiny_recipe, [*budgets, "student.epochs=1", "student.baseline=false"])
     partly = run_recipe(changed, tmp_path / "run")
     stages = json.loads((tmp_path / "run/manifest.json").read_text())["stages"]
     before = json.loads(manifest)["stages"]
@@ -105,7 +107,13 @@ def assert_delivered(result: RunResult, folder: Path) -> None:
     assert [teacher["role"], baseline["role"], winner["role"]] == ["teacher", "baseline", "winner"]
     assert teacher["metrics"]["test"]["accuracy"] > 0.8
     assert winner["metrics"]["test"]["accuracy"] > 0.7
-    assert {budget["name"] for budget in result.report["budgets"]} == {"num_parameters", "latency_ms"}
+    assert [budget["name"] for budget in result.report["budgets"]] == [
+        "num_parameters",
+        "size_mib",
+        "latency_ms",
+        "latency_ms@2x8-1t-fp32-cpu",
+    ]
+    assert all(budget["conditions"].startswith("batch") for budget in result.report["budgets"][2:])
     assert result.budgets_met
     assert winner["num_parameters"] <= 9000
     assert all(row["num_parameters"] <= 9000 for row in result.report["search"]["evaluated"])

@@ -11,6 +11,7 @@ import yaml
 
 from bertcompress.errors import RecipeError
 from bertcompress.recipe import Recipe, list_recipes, load_recipe, teacher_sized_operators
+from bertcompress.recipe.budget import ends
 from bertcompress.space import Operator
 
 GOOD = """\
@@ -73,6 +74,50 @@ BAD = {
         "budget:",
         "export: {precisions: [int8]}\nbudget:",
         ["latency.precision fp32", "export.precisions"],
+    ),
+    "empty range": ("15000000", "{}", ["budget.num_parameters: empty; give min, max or both"]),
+    "range upside down": ("15000000", "{min: 9, max: 8}", ["budget.num_parameters: min 9 is above max 8"]),
+    "three ends": ("15000000", "[1, 2, 3]", ["budget.num_parameters: found 3 numbers", "[min, max]"]),
+    "unknown end": (
+        "15000000",
+        "{most: 8}",
+        ["budget.num_parameters.most: unknown key", "allowed: min, max"],
+    ),
+    "end below its bound": (
+        "num_parameters: 15000000",
+        "size_mib: [-1, 5]",
+        ["budget.size_mib.min: found -1", "greater than 0"],
+    ),
+    "half a parameter": ("15000000", "[1.5, 3]", ["budget.num_parameters.min: found 1.5", "integer"]),
+    "further latency without a limit": (
+        "num_parameters: 15000000",
+        "latencies: [{batch_size: 8}]",
+        ["budget.latencies[0]: bounds nothing", "latency_ms or speedup"],
+    ),
+    "further latency misspelt": (
+        "num_parameters: 15000000",
+        "latencies: [{batchsize: 8, speedup: 3}]",
+        ["budget.latencies[0].batchsize: unknown key; did you mean batch_size?"],
+    ),
+    "further latency with a bad range": (
+        "num_parameters: 15000000",
+        "latencies: [{batch_size: 8, latency_ms: {mix: 3}}]",
+        ["budget.latencies[0].latency_ms.mix: unknown key; did you mean", "allowed: min, max"],
+    ),
+    "further latency at the same conditions": (
+        "num_parameters: 15000000",
+        "latencies: [{batch_size: 8, speedup: 3}, {batch_size: 8, latency_ms: 9}]",
+        ["budget.latencies[1] has the very conditions of budget.latencies[0]"],
+    ),
+    "further latency at the conditions under latency": (
+        "num_parameters: 15000000",
+        "latencies: [{batch_size: 1, speedup: 3}]",
+        ["budget.latencies[0] has the very conditions of the section latency"],
+    ),
+    "further precision not exported": (
+        "budget: {num_parameters: 15000000}",
+        "budget: {latencies: [{precision: int8, speedup: 3}]}\nexport: {precisions: [fp32]}",
+        ["budget.latencies[0].precision int8 is not exported"],
     ),
     "teacher-sized with others": ("mha3, ffn384", "teacher-sized, mha3", ["teacher-sized stands alone"]),
 }
@@ -152,6 +197,21 @@ def test_overrides_are_yaml_and_make_their_section(recipe_file: Path) -> None:
 def test_a_bad_override_is_refused(recipe_file: Path, override: str, words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         load_recipe(recipe_file, [override])
+
+
+def test_a_limit_is_a_number_or_a_range(recipe_file: Path, tmp_path: Path) -> None:
+    further = "budget.latencies=[{batch_size: 8, sequence_length: 128, speedup: {min: 4, max: 9}}]"
+    overrides = ["budget.num_parameters={min: 5}", "budget.size_mib=[2, 8.5]", "budget.macs=10", further]
+    recipe = load_recipe(recipe_file, overrides)
+    budget = recipe.budget
+    limits = (budget.num_parameters, budget.size_mib, budget.macs, budget.latency_ms)
+    assert [ends(limit) for limit in limits] == [(5, None), (2.0, 8.5), (None, 10), (None, None)]
+    assert ends(budget.latencies[0].speedup) == (4.0, 9.0)
+    conditions = budget.latencies[0].conditions(recipe.latency)
+    assert list(conditions.values()) == [8, 128, 1, "fp32", "cpu"]
+    written = tmp_path / "written.yaml"
+    written.write_text(recipe.to_yaml(), encoding="utf-8")
+    assert load_recipe(written) == recipe
 
 
 def test_a_section_with_every_key_commented_out_means_the_defaults(recipe_file: Path) -> None:

@@ -328,6 +328,28 @@ def test_any_section_may_be_missing(data: dict[str, Any], tmp_path: Path, sectio
     assert all("reviews-mini" in form for form in (page.text, markdown, table))
 
 
+def test_ranges_and_latencies_at_further_conditions_are_told_and_drawn(
+    data: dict[str, Any], tmp_path: Path
+) -> None:
+    further = "latency_ms@8x128-1t-fp32-cpu"
+    data["budgets"] = [
+        {"name": "size_mib", "limit": 9.5, "least": 2.0, "value": 8.25, "met": True, "conditions": None},
+        {"name": "macs", "limit": None, "least": 1_000, "value": 999, "met": False, "conditions": None},
+        {"name": further, "limit": 70.0, "value": 65.1, "met": True, "conditions": "batch 8 x 128 tokens"},
+    ]
+    for child in data["search"]["evaluated"]:
+        child |= {further: 40 * child["latency_ms"], "size_mib": child["num_parameters"] * 4 / 2**20}
+    for form in read_forms(data, tmp_path)[1:]:
+        assert "size_mib: 8.25 of 2.00 to 9.50 MiB, met" in form.replace("\\_", "_")
+        assert "macs: 999 of at least 1,000 MACs, broken" in form.replace("\\_", "_")
+        assert "latency_ms: 65.10 of at most 70.00 ms, met (batch 8 x 128" in form.replace("\\_", "_")
+    page = read_page(data, tmp_path)
+    assert "of 2.00 to 9.50 MiB" in page.text
+    assert "predicted latency (ms), 8x128-1t-fp32-cpu" in page.text
+    assert "predicted size (MiB)" in page.text
+    assert "budget 2.00" in page.text
+
+
 def test_a_name_is_enough(tmp_path: Path) -> None:
     page = read_page({"name": "bare"}, tmp_path)
     assert "svg" not in page.tags

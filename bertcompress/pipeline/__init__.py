@@ -26,7 +26,7 @@ from bertcompress.pipeline.delivery import budgets_met, export_models, run_bench
 from bertcompress.pipeline.launched import follow, join_launch
 from bertcompress.pipeline.preparation import prepare_data, settle_latency, train_teacher
 from bertcompress.pipeline.run import Run
-from bertcompress.pipeline.scoring import assist_scoring
+from bertcompress.pipeline.scoring import SCORES, assist_scoring
 from bertcompress.recipe import Recipe
 from bertcompress.run_folder import RunFolder, hash_file, hash_inputs, read_json
 from bertcompress.search.launched import is_first, tell
@@ -39,7 +39,8 @@ class Stage:
 
     `keys` are the recipe's sections, or single keys as section.key. A stage that was killed finds again what
     it had left under the names in `resumes_from`. `assist` is what the other processes of `accelerate launch`
-    do meanwhile; without it they wait.
+    do meanwhile; without it they wait. What is named in `caches` outlives a change of inputs too; the stage
+    itself sees to what it still holds for.
     """
 
     name: str
@@ -48,16 +49,16 @@ class Stage:
     make: Callable[[Run], None]
     resumes_from: tuple[str, ...] = ()
     assist: Callable[[Run], None] | None = None
+    caches: tuple[str, ...] = ()
 
 
-SEARCH_FILES = ("state.json",)
 TRAINING_FILES = (CHECKPOINT_NAME, CURVE_NAME, EVENTS_NAME)
 STAGES = (
     Stage("data", ("task", "data", "seed", "teacher.source"), (), prepare_data),
     Stage("latency", ("space", "budget", "latency", "seed"), ("data",), settle_latency),
     Stage("teacher", ("teacher", "seed"), ("data",), train_teacher, TRAINING_FILES, train_teacher),
     Stage("supernet", ("supernet",), ("latency", "teacher"), make_supernet, TRAINING_FILES, make_supernet),
-    Stage("search", ("search",), ("supernet",), search_children, SEARCH_FILES, assist_scoring),
+    Stage("search", ("search",), ("supernet",), search_children, (), assist_scoring, (SCORES,)),
     Stage("student", ("student",), ("search",), distill_students, STUDENT_ROLES, distill_students),
     Stage("export", ("export",), ("student",), export_models),
     Stage("benchmark", ("benchmark",), ("export",), run_benchmark),
@@ -158,7 +159,7 @@ def _run_stage(run: Run, stage: Stage, inputs: dict[str, Any]) -> None:
         return
     run.say(f"[bold]{stage.name}[/bold]")
     start = time.monotonic()
-    folder = run.folder.begin(stage.name, keep=stage.resumes_from, inputs=inputs)
+    folder = run.folder.begin(stage.name, keep=stage.resumes_from, caches=stage.caches, inputs=inputs)
     tell(True)
     stage.make(run)
     for checkpoint in folder.rglob(CHECKPOINT_NAME):

@@ -21,16 +21,25 @@ from bertcompress.distill import (
     embedding_groups,
     soft_cross_entropy,
 )
-from bertcompress.errors import BudgetError
+from bertcompress.pipeline.finalists import choose_winner, measure_finalists
 from bertcompress.pipeline.operator_costs import uniform_bert_operators
 from bertcompress.pipeline.preparation import checkpoint_every, checks, metrics_of
 from bertcompress.pipeline.run import Run
-from bertcompress.pipeline.scoring import open_evaluator, sample_rows
-from bertcompress.pipeline.timing import measure_whole
+from bertcompress.pipeline.scoring import open_evaluator, sample_rows, scores_path
 from bertcompress.run_folder import read_json
-from bertcompress.search import SEARCHERS, Evaluation, Parsec, SearchResult, sampler_within, search
+from bertcompress.search import (
+    SEARCHERS,
+    Budgets,
+    Evaluation,
+    Parsec,
+    ScoreMany,
+    Searcher,
+    SearchResult,
+    sampler_within,
+    search,
+)
 from bertcompress.search.distribution import OperatorDistribution
-from bertcompress.space import Architecture, Child, Operator, SearchSpace, canonical
+from bertcompress.space import Child, Operator, SearchSpace, canonical
 from bertcompress.supernet import SuperBert, extract, measure_importance, nearest_child, warm_start
 from bertcompress.supernet.alignment import Alignment, Ramp
 from bertcompress.supernet.strategy import STRATEGIES, Parts, Strategy
@@ -142,45 +151,52 @@ def search_children(run: Run) -> None:
     """Search under the budgets, measure the best whole, and name the best that fits as the winner.
 
     Raises:
-        BudgetError: none of the finalists' exported files meets the latency budget.
+        BudgetError: none of the finalists' exported files meets the budgets.
     """
-    chosen, seed = run.recipe.search, run.recipe.seed
     feasible = tuple(Operator.parse(name) for name in run.latency["feasible_child"])
-    sample = sampler_within(run.space, lambda child: run.budgets.fits(run.cost_of(child)), feasible)
-    searcher = SEARCHERS[chosen.searcher](run.space, sample, run.cost_of, run.budgets, chosen.population_size)
-    if isinstance(searcher, Parsec) and chosen.start_distribution is not None:
-        searcher.distribution = OperatorDistribution.load(Path(chosen.start_distribution), run.space)
+    searcher = make_searcher(run, run.budgets, feasible)
     with open_evaluator(run) as score_many:
-        result = search(
-            run.space,
-            searcher,
-            score_many=score_many,
-            cost_of=run.cost_of,
-            budgets=run.budgets,
-            num_evaluations=chosen.num_evaluations,
-            rng=random.Random(seed),
-            seeds=[feasible],
-            ask_size=chosen.generation_size,
-            state_path=run.path("search", "state.json"),
-            on_evaluation=_counter(run, chosen.num_evaluations),
-        )
+        result = search_within(run, run.budgets, feasible, searcher, score_many)
     if isinstance(searcher, Parsec):
         searcher.distribution.save(run.path("search", "distribution.json"))
-    finalists = _measure_finalists(run, result)
-    fitting = [finalist for finalist in finalists if finalist["fits"]]
-    if not fitting:
-        raise BudgetError(
-            "search: predicted within the budget, but measured whole above it: "
-            + ", ".join(f"{f['architecture']} {f['measured_ms']:.3g} ms" for f in finalists)
-            + f"; the limit is {run.latency['latency_ms']:.3g} ms: raise search.num_finalists"
-        )
+    finalists = measure_finalists(run, result.evaluations, run.budgets)
     described = {
-        "winner": fitting[0]["placed"],
+        "winner": choose_winner(finalists, run.budgets)["placed"],
         "finalists": finalists,
         "evaluated": [_evaluation_row(evaluation, result) for evaluation in result.evaluations],
         "stopped_because": result.stopped_because,
     }
     run.folder.write_json("search/search.json", described)
+
+
+def make_searcher(run: Run, budgets: Budgets, feasible: Child) -> Searcher:
+    """The recipe's searcher under any budgets that `feasible` fits."""
+    chosen = run.recipe.search
+    sample = sampler_within(run.space, lambda child: budgets.fits(run.cost_of(child)), feasible)
+    searcher = SEARCHERS[chosen.searcher](run.space, sample, run.cost_of, budgets, chosen.population_size)
+    if isinstance(searcher, Parsec) and chosen.start_distribution is not None:
+        searcher.distribution = OperatorDistribution.load(Path(chosen.start_distribution), run.space)
+    return searcher
+
+
+def search_within(
+    run: Run, budgets: Budgets, feasible: Child, searcher: Searcher, score_many: ScoreMany
+) -> SearchResult:
+    """The recipe's search by a fresh searcher; scores that are on record are not computed again."""
+    chosen = run.recipe.search
+    return search(
+        run.space,
+        searcher,
+        score_many=score_many,
+        cost_of=run.cost_of,
+        budgets=budgets,
+        num_evaluations=chosen.num_evaluations,
+        rng=random.Random(run.recipe.seed),
+        seeds=[feasible],
+        ask_size=chosen.generation_size,
+        state_path=scores_path(run),
+        on_evaluation=_counter(run, chosen.num_evaluations),
+    )
 
 
 def _counter(run: Run, num_evaluations: int) -> Callable[[Evaluation], None]:
@@ -199,31 +215,10 @@ def _evaluation_row(evaluation: Evaluation, result: SearchResult) -> dict[str, A
     return {
         "architecture": evaluation.name,
         "score": evaluation.score,
-        "num_parameters": evaluation.cost["num_parameters"],
-        "latency_ms": evaluation.cost["latency_ms"],
+        **evaluation.cost.to_dict(),
         "fits": True,
         "on_front": evaluation in result.front,
     }
-
-
-def _measure_finalists(run: Run, result: SearchResult) -> list[dict[str, Any]]:
-    """The best-scored children, exported and measured whole, best score first."""
-    best = sorted(result.evaluations, key=lambda e: (e.score, e.cost.values, e.child))[
-        : run.recipe.search.num_finalists
-    ]
-    measured = measure_whole([Architecture(run.space.dimensions, e.child) for e in best], run.conditions)
-    limit = run.budgets.get("latency_ms").upper
-    return [
-        {
-            "architecture": evaluation.name,
-            "placed": [operator.name for operator in evaluation.placed],
-            "score": evaluation.score,
-            "predicted_ms": evaluation.cost["latency_ms"],
-            "measured_ms": measured[evaluation.name],
-            "fits": limit is None or measured[evaluation.name] <= limit,
-        }
-        for evaluation in best
-    ]
 
 
 def winner_child(run: Run) -> Child:

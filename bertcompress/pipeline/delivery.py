@@ -20,9 +20,11 @@ from bertcompress.export.verify import graph_logits
 from bertcompress.measure import CLOCKS, Conditions, best_clock, measure_files
 from bertcompress.model import CompactBertForSequenceClassification
 from bertcompress.model.convert_bert import compact_from_bert
+from bertcompress.pipeline.costs import LATENCY, speedup_limits
 from bertcompress.pipeline.run import Run
 from bertcompress.report import build_report
 from bertcompress.run_folder import read_json
+from bertcompress.search import Budget
 from bertcompress.space import Architecture
 
 ROLES = ("teacher", "baseline", "winner")
@@ -90,21 +92,16 @@ def _test_batches(run: Run) -> tuple[list[dict[str, Tensor]], np.ndarray]:
 
 
 def run_benchmark(run: Run) -> None:
-    """Time every exported file at the budget's conditions first, then over the recipe's grid."""
+    """Time every exported file at the conditions of every latency first, then over the recipe's grid."""
     chosen = run.recipe.benchmark
     files = {
         f"{role}/{precision}": run.path("export", role, FILE_OF[precision])
         for role in roles(run)
         for precision in run.recipe.export.precisions
     }
-    at_budget = measure_files(
-        files,
-        run.conditions,
-        vocab_size=run.space.dimensions.vocab_size,
-        min_seconds=chosen.seconds_per_point,
-        max_seconds=2 * chosen.seconds_per_point,
-        clock=CLOCKS[best_clock(run.conditions)],
-    )
+    at_latencies = {
+        name: _timed(files, run, conditions) for name, conditions in run.latency_conditions.items()
+    }
     grid = benchmark(
         files,
         batch_sizes=tuple(chosen.batch_sizes),
@@ -116,8 +113,21 @@ def run_benchmark(run: Run) -> None:
     )
     for row in grid["rows"]:
         row["model"] = row["model"].partition("/")[0]
-    described = {name: summary.to_dict() for name, summary in at_budget.items()}
-    run.folder.write_json("benchmark/benchmark.json", {**grid, "at_budget": described})
+    run.folder.write_json("benchmark/benchmark.json", {**grid, "at_latencies": at_latencies})
+
+
+def _timed(files: Mapping[str, Path], run: Run, conditions: Conditions) -> dict[str, dict[str, Any]]:
+    """The files against each other at the conditions of one latency, by the files' names."""
+    seconds = run.recipe.benchmark.seconds_per_point
+    summaries = measure_files(
+        files,
+        conditions,
+        vocab_size=run.space.dimensions.vocab_size,
+        min_seconds=seconds,
+        max_seconds=2 * seconds,
+        clock=CLOCKS[best_clock(conditions)],
+    )
+    return {name: summary.to_dict() for name, summary in summaries.items()}
 
 
 def write_report(run: Run) -> None:
@@ -128,9 +138,9 @@ def write_report(run: Run) -> None:
 def report_data(run: Run) -> dict[str, Any]:
     """Everything the report shows, read from the stages' files."""
     timed = read_json(run.path("benchmark", "benchmark.json"))
-    models = [_model_row(run, role, timed["at_budget"]) for role in roles(run)]
+    models = [_model_row(run, role, timed["at_latencies"][LATENCY]) for role in roles(run)]
     for model in models:
-        model["budgets"] = budget_rows(run, model, timed["at_budget"])
+        model["budgets"] = budget_rows(run, model, timed["at_latencies"])
     found = read_json(run.path("search", "search.json"))
     made = origin(run.conditions.provider)
     return {
@@ -179,7 +189,7 @@ def _curves(run: Run) -> dict[str, list[dict[str, float]]]:
     return {name: read_curve(folder) for name, folder in folders.items()}
 
 
-def _model_row(run: Run, role: str, at_budget: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _model_row(run: Run, role: str, timed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     exported = read_json(run.path("export", role, "export.json"))
     architecture = Architecture.from_dict(exported["architecture"])
     metrics_path = (
@@ -192,7 +202,7 @@ def _model_row(run: Run, role: str, at_budget: Mapping[str, Mapping[str, Any]]) 
             "size_mib": file["size_mib"],
             f"test_{run.task.metric_name}": file["metric"],
             "max_logit_error": file["max_logit_error"],
-            "p50_ms": at_budget[f"{role}/{precision}"]["p50_ms"],
+            "p50_ms": timed[f"{role}/{precision}"]["p50_ms"],
             "recommended": file["recommended"],
             "reason": file["reason"],
         }
@@ -210,30 +220,50 @@ def _model_row(run: Run, role: str, at_budget: Mapping[str, Mapping[str, Any]]) 
 
 
 def budget_rows(
-    run: Run, model: Mapping[str, Any], at_budget: Mapping[str, Mapping[str, Any]]
+    run: Run, model: Mapping[str, Any], timed: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """Each budget with what the model's file reached; the winner's are the run's contract.
+    """Each budget with what the model's exported file reached; the winner's are the run's contract.
 
-    A speedup is held against the teacher's latency of the same interleaved measurement, so that a machine
-    that is slower today than when the limit was set does not count against the file.
+    `timed` holds the summaries of all files by latency. A speedup is held against the teacher's latency of
+    the same interleaved measurement, so that a machine that is slower today than when the limit was set does
+    not count against the file.
     """
     rows = []
-    limits, conditions = run.latency, run.conditions
-    if limits["num_parameters"] is not None:
-        value = model["num_parameters"]
-        rows.append(_budget_row("num_parameters", limits["num_parameters"], value, None))
-    if limits["latency_ms"] is not None:
-        limit = limits["latency_ms"]
-        if limits["speedup"] is not None:
-            limit = at_budget[f"teacher/{conditions.precision}"]["p50_ms"] / limits["speedup"]
-        value = at_budget[f"{model['role']}/{conditions.precision}"]["p50_ms"]
-        rows.append(_budget_row("latency_ms", limit, value, conditions))
+    for budget in run.budgets.limits:
+        conditions = run.latency_conditions.get(budget.name)
+        value = _reached(run, model, budget.name, timed)
+        if conditions is not None and budget.name in run.latency["speedups"]:
+            teacher_ms = timed[budget.name][f"teacher/{conditions.precision}"]["p50_ms"]
+            least, most = speedup_limits(run.latency["speedups"][budget.name], teacher_ms)
+            budget = Budget(budget.name, most, least)
+        rows.append(_budget_row(budget, value, conditions))
     return rows
 
 
-def _budget_row(name: str, limit: float, value: float, conditions: Conditions | None) -> dict[str, Any]:
-    described = None if conditions is None else str(conditions)
-    return {"name": name, "limit": limit, "value": value, "met": value <= limit, "conditions": described}
+def _reached(
+    run: Run,
+    model: Mapping[str, Any],
+    name: str,
+    timed: Mapping[str, Mapping[str, Mapping[str, Any]]],
+) -> float:
+    """What a budgeted cost is of the exported file."""
+    if name in ("num_parameters", "macs"):
+        return int(model[name])
+    if name == "size_mib":
+        return float(model["files"][run.conditions.precision]["size_mib"])
+    file = f"{model['role']}/{run.latency_conditions[name].precision}"
+    return float(timed[name][file]["p50_ms"])
+
+
+def _budget_row(budget: Budget, value: float, conditions: Conditions | None) -> dict[str, Any]:
+    return {
+        "name": budget.name,
+        "limit": budget.upper,
+        "least": budget.lower,
+        "value": value,
+        "met": budget.overshoot(value) == 0.0,
+        "conditions": None if conditions is None else str(conditions),
+    }
 
 
 def verdict(models: list[dict[str, Any]], metric: str, num_test_rows: int) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from bertcompress.latency.store import LatencyStore
 from bertcompress.latency.table import LatencyTable, build_latency_table
-from bertcompress.measure import best_clock
+from bertcompress.measure import Conditions, best_clock
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.timing import export_architecture
 from bertcompress.recipe import Recipe
@@ -34,23 +34,26 @@ def uniform_bert_operators(run: Run) -> tuple[list[Operator], list[Operator]]:
     )
 
 
-def operator_table(run: Run, num_heldout: int | None = None) -> LatencyTable:
+def operator_table(
+    run: Run, num_heldout: int | None = None, *, conditions: Conditions | None = None
+) -> LatencyTable:
     """The table for the run's space and a uniform BERT's operators; read where it was measured before.
 
-    The error is told on `num_heldout` chains; by default on as many as the recipe says.
+    The error is told on `num_heldout` chains; by default on as many as the recipe says. Without `conditions`
+    it is those of the recipe's section latency.
     """
     attentions, feed_forwards = uniform_bert_operators(run)
     extra = [op for op in (*attentions, *feed_forwards) if op not in run.space.choices[0]]
-    chosen = run.recipe.latency
+    chosen, conditions = run.recipe.latency, conditions or run.conditions
     return build_latency_table(
         SearchSpace(run.space.dimensions, tuple((*position, *extra) for position in run.space.choices)),
-        run.conditions,
+        conditions,
         export_architecture,
         rng=random.Random(run.recipe.seed),
         store=LatencyStore(),
         num_chains=chosen.num_chains,
         num_heldout=chosen.num_heldout if num_heldout is None else num_heldout,
-        clock=best_clock(run.conditions),
+        clock=best_clock(conditions),
         on_progress=lambda done, total: run.say(f"latency: {done} of {total} chains exported"),
     )
 

@@ -12,12 +12,11 @@ from bertcompress.curve import TrainingLog
 from bertcompress.data.tokenized import TokenizedSplit, tokenize
 from bertcompress.distill import teacher_targets
 from bertcompress.errors import BudgetError, DataError
+from bertcompress.pipeline.costs import cost_function, speedups, wanted_budgets
 from bertcompress.pipeline.operator_costs import operator_table
-from bertcompress.pipeline.run import SPLITS, Run
+from bertcompress.pipeline.run import SPLITS, Run, table_file
 from bertcompress.pipeline.timing import measure_whole
-from bertcompress.search import Budgets, check_feasible
-from bertcompress.search.budget import Cost
-from bertcompress.space import Architecture, Child
+from bertcompress.search import check_feasible
 from bertcompress.teacher import fine_tune, has_head, load_config, load_teacher
 from bertcompress.training import (
     Checks,
@@ -49,40 +48,45 @@ def prepare_data(run: Run) -> None:
 
 
 def settle_latency(run: Run) -> None:
-    """Measure the teacher, fit the operator costs, turn a speedup into milliseconds, prove that a child fits.
+    """Measure the teacher, fit the operator costs, turn speedups into milliseconds, prove that a child fits.
+
+    All of it at every condition that the recipe names a latency for.
 
     Raises:
         BudgetError: no child fits; names the smallest reachable values. Nothing has been trained by then.
     """
-    wanted = run.recipe.budget
-    teacher_ms = measure_whole([run.teacher_architecture], run.conditions)[run.teacher_architecture.name]
-    table = operator_table(run)
-    latency_ms = wanted.latency_ms if wanted.speedup is None else teacher_ms / wanted.speedup
-
-    def cost_of(child: Child) -> Cost:
-        architecture = Architecture(run.space.dimensions, child)
-        latency_ms = table.predict_ms(architecture)
-        return Cost.of(num_parameters=architecture.num_parameters, latency_ms=latency_ms)
-
-    budgets = Budgets.of(num_parameters=wanted.num_parameters, latency_ms=latency_ms)
+    teacher_ms, tables = {}, {}
+    for name, conditions in run.latency_conditions.items():
+        teacher = run.teacher_architecture
+        teacher_ms[name] = measure_whole([teacher], conditions)[teacher.name]
+        tables[name] = operator_table(run, conditions=conditions)
+    budgets, asked = wanted_budgets(run.recipe, teacher_ms), speedups(run.recipe)
+    cost_of = cost_function(run.recipe, run.space.dimensions, tables)
     try:
         feasible = check_feasible(run.space, cost_of, budgets, random.Random(run.recipe.seed))
     except BudgetError as error:
-        if wanted.speedup is None:
+        if not asked:
             raise
-        raise BudgetError(
-            f"{error}\n  (speedup {wanted.speedup:g} of the teacher's {teacher_ms:.3g} ms)"
-        ) from error
-    run.folder.write_json("latency/table.json", table.to_dict())
+        words = [
+            f"{name}: {_speedup_words(asked[name])} the teacher's {teacher_ms[name]:.3g} ms" for name in asked
+        ]
+        raise BudgetError("\n  ".join([str(error), *words])) from error
+    for name, table in tables.items():
+        run.folder.write_json(f"latency/{table_file(name)}", table.to_dict())
     settled = {
-        "num_parameters": wanted.num_parameters,
-        "latency_ms": latency_ms,
-        "speedup": wanted.speedup,
+        "budgets": budgets.to_list(),
+        "speedups": asked,
         "teacher_ms": teacher_ms,
-        "conditions": str(run.conditions),
+        "conditions": {name: str(conditions) for name, conditions in run.latency_conditions.items()},
         "feasible_child": [operator.name for operator in feasible],
     }
     run.folder.write_json("latency/budgets.json", settled)
+
+
+def _speedup_words(asked: tuple[float | None, float | None]) -> str:
+    least, most = asked
+    words = [f"at least {least:g}"] * (least is not None) + [f"at most {most:g}"] * (most is not None)
+    return f"speedup of {' and '.join(words)} over"
 
 
 def metrics_of(run: Run, model: Any) -> dict[str, dict[str, float]]:

@@ -19,15 +19,20 @@ from bertcompress.errors import SpaceError
 from bertcompress.latency.table import LatencyTable
 from bertcompress.measure import Conditions
 from bertcompress.model.convert_bert import bert_architecture
+from bertcompress.pipeline.costs import LATENCY, cost_function, latency_conditions
 from bertcompress.recipe import TEACHER_SIZED, Recipe, teacher_sized_operators
 from bertcompress.run_folder import RunFolder, read_json
-from bertcompress.search import Budgets
-from bertcompress.search.budget import Cost
-from bertcompress.space import Architecture, Child, SearchSpace
+from bertcompress.search import Budgets, CostOf
+from bertcompress.space import Architecture, SearchSpace
 from bertcompress.supernet.network import SuperBert
 from bertcompress.teacher import load_config, load_teacher, load_tokenizer, resolve_teacher
 
 SPLITS = ("train", "validation", "test")
+
+
+def table_file(name: str) -> str:
+    """The file of a latency's table in the latency stage's folder."""
+    return f"table{name.removeprefix(LATENCY)}.json"
 
 
 @dataclass
@@ -129,38 +134,42 @@ class Run:
 
     @cached_property
     def conditions(self) -> Conditions:
-        """What the latency budget holds for."""
-        chosen = self.recipe.latency
-        return Conditions(
-            batch_size=chosen.batch_size,
-            sequence_length=chosen.sequence_length,
-            num_threads=chosen.num_threads,
-            precision=chosen.precision,
-            provider=chosen.provider,
-        )
+        """What the recipe's section latency describes: how the model will be served."""
+        return self.latency_conditions[LATENCY]
+
+    @cached_property
+    def latency_conditions(self) -> dict[str, Conditions]:
+        """The conditions of every latency that is a cost here, by the cost's name."""
+        return latency_conditions(self.recipe)
 
     @cached_property
     def latency(self) -> dict[str, Any]:
-        """What the latency stage settled: the teacher's latency and the limits in force."""
+        """What the latency stage settled: the teacher's latencies and the limits in force."""
         values: dict[str, Any] = read_json(self.path("latency", "budgets.json"))
         return values
 
     @cached_property
+    def latency_tables(self) -> dict[str, LatencyTable]:
+        """Costs of the operators on this machine, for every latency by its cost's name."""
+        return {
+            name: LatencyTable.from_dict(read_json(self.path("latency", table_file(name))))
+            for name in self.latency_conditions
+        }
+
+    @property
     def latency_table(self) -> LatencyTable:
-        """Costs of the operators on this machine."""
-        return LatencyTable.from_dict(read_json(self.path("latency", "table.json")))
+        """Costs of the operators at the conditions of the recipe's section latency."""
+        return self.latency_tables[LATENCY]
 
     @cached_property
     def budgets(self) -> Budgets:
         """The limits in force, a speedup already turned into milliseconds."""
-        limits = self.latency
-        return Budgets.of(num_parameters=limits["num_parameters"], latency_ms=limits["latency_ms"])
+        return Budgets.from_list(self.latency["budgets"])
 
-    def cost_of(self, child: Child) -> Cost:
-        """Exact parameters and predicted latency of a placed or canonical child."""
-        architecture = Architecture(self.space.dimensions, child)
-        latency_ms = self.latency_table.predict_ms(architecture)
-        return Cost.of(num_parameters=architecture.num_parameters, latency_ms=latency_ms)
+    @cached_property
+    def cost_of(self) -> CostOf:
+        """What a placed or canonical child costs: parameters exactly, latencies as predicted."""
+        return cost_function(self.recipe, self.space.dimensions, self.latency_tables)
 
     def new_supernet(self) -> SuperBert:
         """A supernet of the space, its weights drawn from torch's generator."""

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from accelerate import PartialState
@@ -15,6 +16,7 @@ from safetensors.torch import load
 from bertcompress.data.task import TextClassification
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.pipeline.run import Run
+from bertcompress.run_folder import hash_file, hash_inputs
 from bertcompress.search import ScoreMany
 from bertcompress.search.evaluators import EVALUATORS
 from bertcompress.search.launched import assist, lead, num_processes
@@ -23,6 +25,7 @@ from bertcompress.supernet.evaluation import SupernetEvaluator
 from bertcompress.supernet.network import SuperBert
 
 MIB = 2**20
+SCORES = "scores"  # the folder inside the search stage's
 
 
 def sample_rows(split: TokenizedSplit, num_rows: int, seed: int) -> TokenizedSplit:
@@ -89,3 +92,24 @@ def _num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def scores_path(run: Run) -> Path:
+    """The file of scores by placed child that all searches on this supernet share.
+
+    It is named by all that a score depends on, so that it may outlive a killed search and a changed budget;
+    files of other names are deleted.
+    """
+    chosen = run.recipe.search
+    inputs = {
+        "supernet": hash_file(run.path("supernet", "supernet.safetensors")),
+        "validation": hash_file(run.path("data", "validation.safetensors")),
+        "max_validation_rows": chosen.max_validation_rows,
+        "seed": run.recipe.seed,
+    }
+    folder = run.path("search", SCORES)
+    path = folder / f"{hash_inputs(inputs)[:16]}.json"
+    for other in folder.glob("*.json"):
+        if other != path:
+            other.unlink()
+    return path

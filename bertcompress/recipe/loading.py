@@ -15,11 +15,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from bertcompress.errors import RecipeError
+from bertcompress.recipe.budget import NUMBER_MARK, RANGE_MARK
 from bertcompress.recipe.schema import Recipe
 
 RECIPES_PACKAGE = "bertcompress.recipes"
 SUFFIXES = (".yaml", ".yml")
-KEY_MARK = "[key]"  # what pydantic adds to the place of a mapping's key
+# What pydantic adds to a place: that a mapping's key is meant, and the form of a limit.
+MARKS = ("[key]", NUMBER_MARK, RANGE_MARK)
 
 
 def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -158,21 +160,27 @@ def _describe(error: ErrorDetails) -> str:
 
 
 def _place(location: Sequence[str | int]) -> str:
-    words = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location if part != KEY_MARK]
+    words = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location if part not in MARKS]
     return "".join(words).lstrip(".") or "recipe"
 
 
 def _section_of(location: Sequence[str | int]) -> type[BaseModel]:
     """The model that describes the section at a key path; the last one on the way for a deeper path."""
     section: type[BaseModel] = Recipe
-    for key in location:
-        field = section.model_fields.get(str(key))
-        candidates = [field.annotation, *get_args(field.annotation)] if field else []
-        inner = [each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)]
+    for key in (part for part in location if isinstance(part, str) and part not in MARKS):
+        field = section.model_fields.get(key)
+        inner = _models_in(field.annotation) if field else []
         if not inner:
             break
         section = inner[0]
     return section
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a type names, however deep inside options, lists and annotations."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]
 
 
 def _nearest(word: str, allowed: Sequence[str]) -> str:

@@ -6,23 +6,20 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bertcompress.errors import SpaceError
+from bertcompress.recipe.budget import CONDITIONS, Budget
+from bertcompress.recipe.section import Count, Length, Positive, Precision, Provider, Section
 from bertcompress.space import Operator, Pooling
 
 TEACHER_SIZED = "teacher-sized"
-MAX_LENGTH = 512  # tokens; BERT's learned positions end here
 
 Fraction: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 SplitFraction: TypeAlias = Annotated[float, Field(gt=0, lt=0.5)]
-Count: TypeAlias = Annotated[int, Field(ge=1)]
-Length: TypeAlias = Annotated[int, Field(ge=4, le=MAX_LENGTH)]
 Rate: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Weight: TypeAlias = Annotated[float, Field(ge=0)]
-Positive: TypeAlias = Annotated[float, Field(gt=0)]
-Precision: TypeAlias = Literal["fp32", "int8"]
 SPLITS = ("train", "validation", "test")
 
 
@@ -68,12 +65,6 @@ Operators: TypeAlias = Annotated[
 Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
 Counts: TypeAlias = Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_different)]
 Lengths: TypeAlias = Annotated[tuple[Length, ...], Field(min_length=1), AfterValidator(_different)]
-
-
-class Section(BaseModel):
-    """Keys of one section: unknown ones are refused, numbers are text where text is wanted."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
 
 class Task(Section):
@@ -209,26 +200,6 @@ class Supernet(Section):
     )
 
 
-class Budget(Section):
-    """What the exported winner must fit; at least one."""
-
-    num_parameters: Count | None = Field(default=None, description="at most so many, embeddings included")
-    latency_ms: Positive | None = Field(
-        default=None, description="p50 at most, at the conditions under latency"
-    )
-    speedup: Positive | None = Field(
-        default=None, description="in place of latency_ms: times faster than the teacher"
-    )
-
-    @model_validator(mode="after")
-    def _some_and_one_latency(self) -> Self:
-        if self.latency_ms is not None and self.speedup is not None:
-            raise ValueError("latency_ms and speedup both bound the latency; keep one")
-        if self.num_parameters is None and self.latency_ms is None and self.speedup is None:
-            raise ValueError("empty; give num_parameters, and latency_ms or speedup, or one of them")
-        return self
-
-
 class Latency(Section):
     """What latency is measured at: how the model will be served."""
 
@@ -236,7 +207,7 @@ class Latency(Section):
     sequence_length: Length = Field(default=32, description="tokens a row")
     num_threads: Count = Field(default=1, description="threads of ONNX Runtime")
     precision: Precision = Field(default="fp32", description="the exported file that is timed")
-    provider: Literal["cpu", "cuda"] = Field(default="cpu", description="ONNX Runtime's execution provider")
+    provider: Provider = Field(default="cpu", description="ONNX Runtime's execution provider")
     num_chains: Annotated[int, Field(ge=4)] = Field(default=16, description="chains to fit the cost table on")
     num_heldout: Annotated[int, Field(ge=2)] = Field(
         default=4, description="chains to tell the table's error by"
@@ -350,6 +321,22 @@ class Recipe(Section):
             raise ValueError(
                 f"latency.precision {self.latency.precision} is not exported; add it to export.precisions"
             )
+        known = [{name: getattr(self.latency, name) for name in CONDITIONS}]
+        for index, further in enumerate(self.budget.latencies):
+            conditions = further.conditions(self.latency)
+            if conditions["precision"] not in self.export.precisions:
+                raise ValueError(
+                    f"budget.latencies[{index}].precision {conditions['precision']} is not exported; "
+                    "add it to export.precisions"
+                )
+            if conditions in known:
+                first = known.index(conditions)
+                place = f"budget.latencies[{first - 1}]" if first else "the section latency"
+                raise ValueError(
+                    f"budget.latencies[{index}] has the very conditions of {place}; "
+                    "give one limit for them, or other conditions"
+                )
+            known.append(conditions)
         return self
 
     @model_validator(mode="after")

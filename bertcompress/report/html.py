@@ -59,6 +59,9 @@ def _environment() -> Environment:
         rows.times,
         rows.duration,
         rows.budget_words,
+        rows.budget_label,
+        rows.budget_value,
+        rows.budget_limits,
     )
     environment.filters.update({word.__name__: word for word in words})
     return environment

@@ -15,7 +15,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bertcompress.report.rows import budget_limit, finite, metric_name, model_rows, number
+from bertcompress.report.rows import budget_ends, budget_limit, finite, metric_name, model_rows, number
 
 # One colour that nothing else uses, so that it can become currentColor in the SVG.
 INK = "#2b3038"
@@ -99,26 +99,36 @@ def _search_figure(data: Mapping[str, Any]) -> Figure | None:
     search = data.get("search") or {}
     children = [child for child in search.get("evaluated") or [] if finite(child.get("score")) is not None]
     panels = [
-        (key, label, scale, limit / scale if (limit := budget_limit(data, key)) is not None else None)
-        for key, label, scale in (
-            ("latency_ms", "predicted latency (ms)", 1.0),
-            ("num_parameters", "parameters (millions)", 1e6),
-        )
+        (key, label, scale, [end / scale for end in budget_ends(data, key)])
+        for key, label, scale in _search_axes(data)
         if any(finite(child.get(key)) is not None for child in children)
     ]
     if not panels:
         return None
-    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    figure = Figure(figsize=(max(10.0, 3.6 * len(panels)), 4.4), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axis, (key, label, scale, limit) in zip(axes, panels, strict=True):
+    for axis, (key, label, scale, limits) in zip(axes, panels, strict=True):
         known = [child for child in children if finite(child.get(key)) is not None]
         _scatter_children(axis, known, search, key=key, scale=scale)
-        if limit is not None:
+        for limit in limits:
             axis.axvline(limit, color=BUDGET, linestyle="--", linewidth=1.4, label=f"budget {number(limit)}")
         axis.set_xlabel(label)
         axis.legend(loc="lower right")
     axes[0].set_ylabel("score in the supernet")
     return figure
+
+
+def _search_axes(data: Mapping[str, Any]) -> list[tuple[str, str, float]]:
+    """Key, label and unit of the costs that the search is drawn against: budgets beside latency and size."""
+    axes = [("latency_ms", "predicted latency (ms)", 1.0), ("num_parameters", "parameters (millions)", 1e6)]
+    further = [str(budget.get("name", "")) for budget in data.get("budgets") or []]
+    for name in (name for name in further if name not in ("latency_ms", "num_parameters")):
+        cost, _, conditions = name.partition("@")
+        label = {"macs": "MACs (millions)", "size_mib": "predicted size (MiB)"}.get(
+            cost, f"predicted latency (ms), {conditions}"
+        )
+        axes.append((name, label, 1e6 if cost == "macs" else 1.0))
+    return axes
 
 
 def _scatter_children(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 MISSING = "-"
-UNITS = {"latency_ms": "ms", "num_parameters": "parameters", "size_mib": "MiB"}
+UNITS = {"latency_ms": "ms", "num_parameters": "parameters", "size_mib": "MiB", "macs": "MACs"}
+LABELS = {"latency_ms": "latency", "num_parameters": "parameters", "size_mib": "file size", "macs": "MACs"}
 PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
 FEW_REPEATS = f'"{MISSING}" under a percentile: too few repeats to support it.'
 
@@ -81,23 +82,57 @@ def _model_row(
 
 
 def budget_limit(data: Mapping[str, Any], name: str) -> float | None:
-    """The limit of the budget `name`, or None where the run had no such budget."""
-    limits = (budget.get("limit") for budget in data.get("budgets") or [] if budget.get("name") == name)
-    return finite(next(limits, None))
+    """The most that the budget `name` allows, or None where the run had no such limit."""
+    return finite(_budget(data, name).get("limit"))
+
+
+def budget_ends(data: Mapping[str, Any], name: str) -> list[float]:
+    """The least and the most that the budget `name` allows, as far as there are such limits."""
+    found = (finite(_budget(data, name).get(end)) for end in ("least", "limit"))
+    return [end for end in found if end is not None]
+
+
+def _budget(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    named = (budget for budget in data.get("budgets") or [] if budget.get("name") == name)
+    return next(named, {})
 
 
 def budget_words(budget: Mapping[str, Any]) -> str:
-    """One budget in words: "latency_ms 1.21 of at most 1.5 ms: met (batch 1, ...)"."""
-    name = str(budget.get("name", ""))
-    value, limit = quantity(name, budget.get("value")), quantity(name, budget.get("limit"))
+    """One budget in words: "latency_ms: 1.21 of at most 1.5 ms, met (batch 1, ...)"."""
     conditions = f" ({budget['conditions']})" if budget.get("conditions") else ""
-    verdict = "met" if budget.get("met") else "broken"
-    return f"{name}: {value} of at most {limit} {UNITS.get(name, '')}".rstrip() + f", {verdict}{conditions}"
+    reached = f"{budget_name(budget)}: {budget_value(budget)} of {budget_limits(budget)}"
+    return f"{reached}, {'met' if budget.get('met') else 'broken'}{conditions}"
+
+
+def budget_name(budget: Mapping[str, Any]) -> str:
+    """The cost that is limited; a latency at further conditions, latency_ms@..., is latency_ms too."""
+    return str(budget.get("name", "")).partition("@")[0]
+
+
+def budget_label(budget: Mapping[str, Any]) -> str:
+    """The limited cost as a heading."""
+    return LABELS.get(budget_name(budget), budget_name(budget))
+
+
+def budget_value(budget: Mapping[str, Any]) -> str:
+    """What the exported file reached, without its unit."""
+    return quantity(budget_name(budget), budget.get("value"))
+
+
+def budget_limits(budget: Mapping[str, Any]) -> str:
+    """The limits in words with their unit: "at most 1.5 ms", "2 to 4 MiB"."""
+    name = budget_name(budget)
+    most, least = quantity(name, budget.get("limit")), quantity(name, budget.get("least"))
+    if budget.get("least") is None:
+        words = f"at most {most}"
+    else:
+        words = f"at least {least}" if budget.get("limit") is None else f"{least} to {most}"
+    return f"{words} {UNITS.get(name, '')}".rstrip()
 
 
 def quantity(name: str, value: Any) -> str:
     """A budgeted number as its kind is read: counts with separators, the rest with three digits or so."""
-    return count(value) if name.startswith("num_") else number(value)
+    return count(value) if name.startswith("num_") or name == "macs" else number(value)
 
 
 def number(value: Any, digits: int | None = None) -> str:

@@ -1,0 +1,21 @@
+"""What every section of a recipe is, and the kinds of values that several of them hold."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_LENGTH = 512  # tokens; BERT's learned positions end here
+
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+Length: TypeAlias = Annotated[int, Field(ge=4, le=MAX_LENGTH)]
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+Precision: TypeAlias = Literal["fp32", "int8"]
+Provider: TypeAlias = Literal["cpu", "cuda"]
+
+
+class Section(BaseModel):
+    """Keys of one section: unknown ones are refused, numbers are text where text is wanted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
