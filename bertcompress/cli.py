@@ -26,6 +26,7 @@ from bertcompress.command_line import (
 )
 from bertcompress.commands_export import export_model
 from bertcompress.commands_latency import app as latency_app
+from bertcompress.commands_search import CountsOption, LatenciesOption, RunArgument, search_budgets
 from bertcompress.commands_supernet import interference, rank
 from bertcompress.errors import DataError
 
@@ -115,7 +116,22 @@ app.command("run", help="Run a recipe: from the teacher to the benchmarked ONNX 
     _flow_command("run")
 )
 for _stage, _help in STAGES.items():
-    app.command(_stage, help=_help)(_flow_command(_stage))
+    if _stage != "search":
+        app.command(_stage, help=_help)(_flow_command(_stage))
+
+
+@app.command(help=STAGES["search"] + " With several budgets: a winner for each, from one supernet.")
+def search(
+    run: RunArgument,
+    run_dir: RunDirOption = None,
+    overrides: SetOption = None,
+    latency_ms: LatenciesOption = None,
+    num_parameters: CountsOption = None,
+) -> None:
+    if latency_ms is None and num_parameters is None and not Path(run).is_dir():
+        _run_until("search", run, run_dir, overrides)
+    else:
+        search_budgets(run, run_dir, overrides or [], latency_ms, num_parameters)
 
 
 app.add_typer(latency_app, name="latency")

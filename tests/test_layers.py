@@ -14,15 +14,17 @@ LAYERS = (
     "errors", "space", "recipe", "recipe_template", "run_folder", "standalone", "checkpoint", "curve", "hub",
     "data", "model", "training", "teacher", "supernet", "search", "measure", "export", "latency", "distill",
     "benchmark", "report", "pipeline", "command_line", "commands_export", "commands_latency",
-    "commands_supernet",
-    "cli",
+    "commands_supernet", "commands_search", "cli",
 )  # fmt: skip
-SEES_A_RECIPE = {"recipe", "pipeline", "commands_latency", "commands_supernet", "cli"}
+SEES_A_RECIPE = {
+    "recipe", "pipeline", "commands_latency", "commands_supernet", "commands_search", "cli",
+}  # fmt: skip
 WITHOUT_TORCH = (
     "bertcompress", "bertcompress.errors", "bertcompress.space", "bertcompress.recipe",
     "bertcompress.recipe_template", "bertcompress.run_folder", "bertcompress.standalone",
     "bertcompress.measure", "bertcompress.command_line", "bertcompress.commands_export",
-    "bertcompress.commands_latency", "bertcompress.commands_supernet", "bertcompress.cli",
+    "bertcompress.commands_latency", "bertcompress.commands_supernet", "bertcompress.commands_search",
+    "bertcompress.cli",
     "bertcompress.export.runtime",
 )  # fmt: skip
 # Besides torch, what loads it or takes about as long.

@@ -21,6 +21,13 @@ def export_precisions(
 ) -> None:
     """Write an architecture, its weights random, as the files that would be served, by precision."""
     model = CompactBertForSequenceClassification(CompactBertConfig.from_architecture(architecture))
+    export_model(model, paths, provider=provider)
+
+
+def export_model(
+    model: CompactBertForSequenceClassification, paths: Mapping[str, Path], *, provider: str = "cpu"
+) -> None:
+    """Write a model as the files that would be served, by precision."""
     with tempfile.TemporaryDirectory(prefix="bertcompress-export-") as folder:
         converted = export_onnx(model, Path(folder) / "converted.onnx")
         write_precisions(converted, paths, FusionChoice(branch_attention=provider == "cpu"))
