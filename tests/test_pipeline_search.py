@@ -256,9 +256,20 @@ def test_budgets_that_cannot_be_had_do_not_stop_the_others(
     print_budget_table(found, Console(file=shown, width=200))
     for text in (shown.getvalue(), run.path("search", "budgets.md").read_text().replace("\\_", "_")):
         assert "num_parameters at most 10 parameters" in text
+        assert "wider than what the supernet was trained within" not in text
         assert "is below the smallest reachable" in text
         assert winners[3]["architecture"] in text
         assert text.count("none fits") == 3
+
+
+def test_a_budget_beyond_what_was_trained_is_told(
+    tmp_path: Path, measured: dict[str, float], score_with: Any
+) -> None:
+    score_with(toy_score)
+    run: Any = FakeRun(tmp_path, Budgets.of(latency_ms=9.0))
+    search_many(run, combinations(run, {"latency_ms": [8.0, 12.0]}))
+    text = run.path("search", "budgets.md").read_text().replace("\\_", "_")
+    assert "wider than what the supernet was trained within: latency_ms at most 12.00 ms;" in text
 
 
 def test_only_a_folder_with_a_trained_supernet_serves_many_budgets(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def _rows(data: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     limited = list(dict.fromkeys(budget["name"] for row in data["combinations"] for budget in row["budgets"]))
     cells = []
     for row in data["combinations"]:
-        limits = {budget["name"]: _limits(budget) for budget in row["budgets"]}
+        limits = {budget["name"]: _limits(budget, with_unit=False) for budget in row["budgets"]}
         winner = row["winner"]
         found = (
             ["none fits", "-", *("-" for _ in names)]
@@ -69,12 +69,26 @@ def _rows(data: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def _problems(data: Mapping[str, Any]) -> list[str]:
-    asked = [", ".join(f"{b['name']} {_limits(b)}" for b in row["budgets"]) for row in data["combinations"]]
-    return [
-        f"{words}: {row['problem']}"
-        for words, row in zip(asked, data["combinations"], strict=True)
-        if row["problem"]
+    """Why some budgets have no winner, a line each, and what to mind about the others."""
+    found = []
+    for row in data["combinations"]:
+        if row["problem"]:
+            asked = ", ".join(f"{budget['name']} {_limits(budget)}" for budget in row["budgets"])
+            found.append(f"{asked}: " + "; ".join(line.strip() for line in row["problem"].splitlines()))
+    trained = {budget["name"]: budget["upper"] for budget in data["trained_within"] if budget["upper"]}
+    wider = [
+        f"{budget['name']} {_limits(budget)}"
+        for row in data["combinations"]
+        for budget in row["budgets"]
+        if budget["upper"] is None or budget["upper"] > trained.get(budget["name"], float("inf"))
     ]
+    if wider:
+        asked = ", ".join(dict.fromkeys(wider))
+        found.append(
+            f"wider than what the supernet was trained within: {asked}; the scores of larger children are of "
+            "weights that were never trained together"
+        )
+    return found
 
 
 def _cost_names(data: Mapping[str, Any]) -> list[str]:
@@ -87,8 +101,9 @@ def _costs(costs: Mapping[str, float], names: Sequence[str]) -> list[str]:
     return [quantity(name, costs[name]) for name in names]
 
 
-def _limits(budget: Mapping[str, Any]) -> str:
-    return budget_limits({"name": budget["name"], "limit": budget["upper"], "least": budget["lower"]})
+def _limits(budget: Mapping[str, Any], *, with_unit: bool = True) -> str:
+    described = {"name": budget["name"], "limit": budget["upper"], "least": budget["lower"]}
+    return budget_limits(described, with_unit=with_unit)
 
 
 def _conditions(data: Mapping[str, Any]) -> str:

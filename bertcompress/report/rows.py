@@ -119,7 +119,7 @@ def budget_value(budget: Mapping[str, Any]) -> str:
     return quantity(budget_name(budget), budget.get("value"))
 
 
-def budget_limits(budget: Mapping[str, Any]) -> str:
+def budget_limits(budget: Mapping[str, Any], *, with_unit: bool = True) -> str:
     """The limits in words with their unit: "at most 1.5 ms", "2 to 4 MiB"."""
     name = budget_name(budget)
     most, least = quantity(name, budget.get("limit")), quantity(name, budget.get("least"))
@@ -127,7 +127,7 @@ def budget_limits(budget: Mapping[str, Any]) -> str:
         words = f"at most {most}"
     else:
         words = f"at least {least}" if budget.get("limit") is None else f"{least} to {most}"
-    return f"{words} {UNITS.get(name, '')}".rstrip()
+    return f"{words} {UNITS.get(name, '') if with_unit else ''}".rstrip()
 
 
 def quantity(name: str, value: Any) -> str:
