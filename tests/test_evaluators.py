@@ -187,6 +187,7 @@ else:
         return lambda child: scored.append(child) or toy_score(child)
     assist(make_counted, state.process_index)
     assert len(scored) > 5, scored
+state.destroy_process_group()
 """
 
 

@@ -6,6 +6,7 @@ may write to as if it were their own, and which is dropped at the end.
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -34,7 +35,10 @@ def join_launch() -> None:
     if num_processes() == 1:
         return
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU")
-    met = PartialState(cpu=on_cpu, timeout=PATIENCE).num_processes
+    state = PartialState(cpu=on_cpu, timeout=PATIENCE)
+    # A group that is still open when the interpreter ends may abort the process.
+    atexit.register(state.destroy_process_group)
+    met = state.num_processes
     if met != num_processes():
         raise LaunchError(
             f"launch: {num_processes()} processes were started, but accelerate connects {met}; on a machine "
