@@ -84,8 +84,7 @@ def settle_latency(run: Run) -> None:
 
 
 def _speedup_words(asked: tuple[float | None, float | None]) -> str:
-    least, most = asked
-    words = [f"at least {least:g}"] * (least is not None) + [f"at most {most:g}"] * (most is not None)
+    words = [f"at {side} {bound:g}" for side, bound in zip(("least", "most"), asked, strict=True) if bound]
     return f"speedup of {' and '.join(words)} over"
 
 
