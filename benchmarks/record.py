@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import platform
 import shlex
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from bertcompress.measure.machine import cpu_model, num_cpus
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
@@ -39,16 +40,12 @@ def provenance(script: str, words: Sequence[str], seeds: Sequence[int]) -> dict[
 
 
 def machine() -> dict[str, Any]:
-    """The processor by the kernel's name for it, the cores this process may use, and the system."""
-    cpu = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        ]
-        cpu = names[0] if names else cpu
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cpu": cpu, "cores": cores, "system": f"{platform.system()} {platform.machine()}"}
+    """The processor, the CPUs that this process may use, and the system."""
+    return {
+        "cpu": cpu_model(),
+        "cores": num_cpus(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
 
 
 def versions() -> dict[str, str]:

@@ -38,6 +38,16 @@ def toy_score(child: Child) -> float:
     return sum(math.sin(operator.size * (place + 1)) for place, operator in enumerate(child))
 
 
+def noted_in(scored: list[Child]) -> Callable[[Child], float]:
+    """The toy score, which adds every child that it is asked for to `scored`."""
+
+    def score(child: Child) -> float:
+        scored.append(child)
+        return toy_score(child)
+
+    return score
+
+
 class FakeRun:
     """What the search stage reads of a run, its supernet and split being any bytes."""
 
@@ -125,11 +135,7 @@ def test_a_killed_search_stage_goes_on_where_it_was(
         run_search_stage(run)
     assert not run.folder.is_finished("search", {"of": "a test"})
 
-    def counted_score(child: Child) -> float:
-        scored.append(child)
-        return toy_score(child)
-
-    score_with(counted_score)
+    score_with(noted_in(scored))
     assert run_search_stage(run) == never_killed
     assert len(scored) == len({canonical(child) for child in scored}) == NUM_EVALUATIONS
     assert run.folder.is_finished("search", {"of": "a test"})
@@ -139,12 +145,7 @@ def test_scores_serve_other_budgets_but_no_other_supernet(
     tmp_path: Path, measured: dict[str, float], score_with: Any
 ) -> None:
     scored: list[Child] = []
-
-    def counted_score(child: Child) -> float:
-        scored.append(child)
-        return toy_score(child)
-
-    score_with(counted_score)
+    score_with(noted_in(scored))
     run: Any = FakeRun(tmp_path, Budgets.of(latency_ms=9.0))
     run_search_stage(run)
     run.recipe.search.searcher = "random"
@@ -207,12 +208,7 @@ def test_every_budget_gets_the_best_of_all_that_was_scored(
     tmp_path: Path, measured: dict[str, float], score_with: Any
 ) -> None:
     scored: list[Child] = []
-
-    def counted_score(child: Child) -> float:
-        scored.append(child)
-        return toy_score(child)
-
-    score_with(counted_score)
+    score_with(noted_in(scored))
     run: Any = FakeRun(tmp_path, Budgets.of(num_parameters=20_000, latency_ms=9.0))
     wanted = combinations(run, {"latency_ms": [4.0, 9.0, 20.0], "num_parameters": [10_000, 20_000]})
     assert wanted[1] == Budgets.of(num_parameters=20_000, latency_ms=4.0)

@@ -101,10 +101,11 @@ def run_recipe(
         run.folder.write_text("recipe.yaml", recipe.to_yaml())
         start = {"version": __version__, "data_files": _hash_data_files(run)}
         inputs: dict[str, dict[str, Any]] = {}
+        values = recipe.model_dump(mode="json")
         for stage in STAGES[: last + 1]:
             inputs[stage.name] = {
                 "before": [hash_inputs(inputs[need]) for need in stage.needs] or start,
-                "recipe": {key: _recipe_value(recipe, key) for key in stage.keys},
+                "recipe": {key: _value_at(values, key) for key in stage.keys},
                 **(_hash_start(run) if stage.name == "search" else {}),
             }
             _run_stage(run, stage, inputs[stage.name])
@@ -126,10 +127,9 @@ def _check_data_first(run: Run) -> None:
         has_head(config, run.prepared.task.label_names)
 
 
-def _recipe_value(recipe: Recipe, key: str) -> Any:
+def _value_at(values: dict[str, Any], key: str) -> Any:
     section, _, name = key.partition(".")
-    value = recipe.model_dump(mode="json")[section]
-    return value[name] if name else value
+    return values[section][name] if name else values[section]
 
 
 def _hash_data_files(run: Run) -> list[str]:

@@ -24,7 +24,6 @@ from bertcompress.recipe import TEACHER_SIZED, Recipe, teacher_sized_operators
 from bertcompress.run_folder import RunFolder, read_json
 from bertcompress.search import Budgets, CostOf
 from bertcompress.space import Architecture, SearchSpace
-from bertcompress.supernet.network import SuperBert
 from bertcompress.teacher import load_config, load_teacher, load_tokenizer, resolve_teacher
 
 SPLITS = ("train", "validation", "test")
@@ -170,7 +169,3 @@ class Run:
     def cost_of(self) -> CostOf:
         """What a placed or canonical child costs: parameters exactly, latencies as predicted."""
         return cost_function(self.recipe, self.space.dimensions, self.latency_tables)
-
-    def new_supernet(self) -> SuperBert:
-        """A supernet of the space, its weights drawn from torch's generator."""
-        return SuperBert(self.space)

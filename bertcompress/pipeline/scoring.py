@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,6 +14,7 @@ from safetensors.torch import load
 
 from bertcompress.data.task import TextClassification
 from bertcompress.data.tokenized import TokenizedSplit
+from bertcompress.measure.machine import num_cpus
 from bertcompress.pipeline.run import Run
 from bertcompress.run_folder import hash_file, hash_inputs
 from bertcompress.search import ScoreMany
@@ -67,7 +67,7 @@ def open_evaluator(run: Run) -> AbstractContextManager[ScoreMany]:
     if num_processes() > 1:
         return lead(_make_dev_loss(run, num_processes()))
     num_workers = 1 if chosen.evaluator == "inline" else chosen.num_workers
-    num_threads = max(1, _num_cores() // num_workers) if chosen.evaluator == "processes" else None
+    num_threads = max(1, num_cpus() // num_workers) if chosen.evaluator == "processes" else None
     return EVALUATORS[chosen.evaluator](_make_dev_loss(run, num_workers, num_threads), num_workers)
 
 
@@ -86,12 +86,6 @@ def _make_dev_loss(run: Run, num_workers: int, num_threads: int | None = None) -
         chosen.cache_mib * MIB // num_workers,
         num_threads,
     )
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def scores_path(run: Run) -> Path:
