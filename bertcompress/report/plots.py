@@ -113,7 +113,7 @@ def _search_figure(data: Mapping[str, Any]) -> Figure | None:
         for limit in limits:
             axis.axvline(limit, color=BUDGET, linestyle="--", linewidth=1.4, label=f"budget {number(limit)}")
         axis.set_xlabel(label)
-        axis.legend(loc="lower right")
+        axis.legend(loc="upper right")
     axes[0].set_ylabel("score in the supernet")
     return figure
 
