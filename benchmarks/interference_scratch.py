@@ -185,6 +185,13 @@ class Scratch:
             losses = [task_loss(model(**model_inputs(b), architecture=child).logits, b) for b in batches]
         return float(torch.stack(losses).mean())
 
+    def unigram_loss(self) -> float:
+        """Dev loss of answering every hidden word by the frequencies of words in training."""
+        counts = np.bincount(load_rows(self.work)[0].flatten(), minlength=VOCAB_SIZE) + 1.0
+        logits = torch.from_numpy(np.log(counts / counts.sum()))
+        labels = torch.cat([batch["labels"] for batch in self.dev_batches()])
+        return float(F.cross_entropy(logits.expand(len(labels), -1), labels))
+
     def fit_settings(self, steps: int) -> FitSettings:
         return FitSettings(steps, self.batch_size, self.learning_rate)
 
@@ -242,6 +249,7 @@ class Scratch:
             "steps": steps,
             "cpu_seconds": round(seconds, 3),
             "scores": {name_of(child): self.dev_loss(model, child, dev) for child in children},
+            "constant_loss": self.unigram_loss(),
             "interference": self.interference(model),
         }
         return found if steps else found | {"proxies": self.proxies(model, children)}
@@ -285,7 +293,7 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=3000, help="steps of a supernet (default: 3000)")
     parser.add_argument("--child-steps", type=int, default=800, help="of a child alone (default: 800)")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--pairs", type=int, default=20, help="pairs of children a distance (default: 20)")
     return parser.parse_args(words)
 

@@ -41,8 +41,9 @@ VARIED = {
     "fair": ["fair:fair_update=accumulated"],
     "sandwich": ["sandwich"],
 }
-# Below this spread of the children's losses a supernet gives all of them one answer.
-COLLAPSED = 1e-3
+# Below this spread of the children's losses a supernet gives all of them one answer; above this share of the
+# loss of a constant answer its best child has learnt nothing.
+SMALLEST_SPREAD, LEARNT_NOTHING = 1e-3, 0.99
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ class World(Protocol):
         """Train it alone; "loss" is its dev loss."""
 
     def train_supernet(self, setting: Setting, seed: int) -> dict[str, Any]:
-        """Train a supernet: "scores" by child, "cpu_seconds", "interference"; "proxies" when untrained."""
+        """Train a supernet: "scores" by child, "steps", "cpu_seconds", "interference", "constant_loss" (of an
+        answer that does not look at its input); "proxies" by child too when untrained."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -246,6 +248,7 @@ def summarize(
         "child_seeds": losses.shape[1],
         "ceiling": reports[best]["ceiling"],
         "chance_regret": reports[best]["supernet"]["chance_regret"],
+        "constant_loss": untrained["constant_loss"],
         "settings": rows,
         "best": best,
         "baselines": [
@@ -270,7 +273,8 @@ def _setting_row(
 ) -> dict[str, Any]:
     """One setting's numbers; `score` and `spos` are (children, supernets)."""
     taus = [mean_kendall(column, truth) for column in score.T]
-    spreads = score.std(axis=0)
+    spreads, constant = score.std(axis=0), nets[0]["constant_loss"]
+    collapsed = (spreads < SMALLEST_SPREAD) | (score.min(axis=0) > LEARNT_NOTHING * constant)
     return {
         "kendall": kendall_estimate(score, truth, seed=0).to_dict(),
         "kendall_of_seeds": [round(tau, 4) for tau in taus],
@@ -279,6 +283,7 @@ def _setting_row(
         "steps": nets[0]["steps"],
         "cpu_ms_a_step": round(1e3 * min(row["cpu_seconds"] / row["steps"] for row in nets), 2),
         "spread": float(spreads.min()),
-        "collapsed": bool((spreads < COLLAPSED).any()),
+        "mean_loss": float(score.mean()),
+        "collapsed": int(collapsed.sum()),
         "interference": [row["interference"] for row in nets],
     }

@@ -110,7 +110,7 @@ def ranking_table(record: Mapping[str, Any]) -> str:
                 "top-3 regret", "spread"]  # fmt: skip
     rows = [
         [
-            escape(name) + (" (collapsed)" if row["collapsed"] else ""),
+            escape(name) + (f" ({row['collapsed']} collapsed)" if row["collapsed"] else ""),
             f"{row['steps']:,}",
             _number(row["cpu_ms_a_step"], 1),
             interval(row["kendall"]),
@@ -164,9 +164,10 @@ def origin_lines(record: Mapping[str, Any]) -> str:
             f"    {record['command']}",
             "",
             f"{record['num_children']} children with {record['child_seeds']} seeds each; "
-            f"{record['machine']['cpu']}, {record['date']}; {seconds['children'] / 60:.0f} processor minutes "
-            f"for the children, {seconds['supernets'] / 60:.0f} for the supernets. A child drawn blindly has a "
-            f"regret of {record['chance_regret']:.3f}. Best setting, {record['best']}: "
+            f"{record['machine']['cpu']}, {record['date']}; "
+            f"{seconds['children'] / 60:.0f} processor minutes "
+            f"for the children, {seconds['supernets'] / 60:.0f} for the supernets. A child drawn blindly "
+            f"has a regret of {record['chance_regret']:.3f}. Best setting, {record['best']}: "
             f"{record['settings'][record['best']]['verdict']}",
         ]
     )

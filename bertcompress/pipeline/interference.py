@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -78,10 +79,16 @@ def measure(run: Run, *, num_pairs: int, batch_size: int) -> dict[str, Any]:
             with seeded(seed) as rng:
                 supernet = started_supernet(run, run.space, rng)
         run.say(f"interference: {when} training")
-        chain = probed_supernet(run, supernet)
-        comparisons = measure_interference(chain, batches, num_pairs=num_pairs, rng=random.Random(seed))
-        mixed = measure_mixing(chain, batches, num_pairs=num_pairs, rng=random.Random(seed))
-        result[when] = summarize_interference(comparisons, seed=seed) | {
-            "mixing": summarize_mixing(mixed, seed=seed)
-        }
+        result[when] = measure_weights(run, supernet, batches, num_pairs=num_pairs, seed=seed)
     return result | {"seconds": round(time.perf_counter() - start, 1)}
+
+
+def measure_weights(
+    run: Run, supernet: SuperBert, batches: Sequence[Batch], *, num_pairs: int, seed: int
+) -> dict[str, Any]:
+    """Interference and interventions with the weights that `supernet` has."""
+    chain = probed_supernet(run, supernet)
+    comparisons = measure_interference(chain, batches, num_pairs=num_pairs, rng=random.Random(seed))
+    mixed = measure_mixing(chain, batches, num_pairs=num_pairs, rng=random.Random(seed))
+    mixing = summarize_mixing(mixed, seed=seed)
+    return summarize_interference(comparisons, seed=seed) | {"mixing": mixing}

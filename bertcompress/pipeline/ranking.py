@@ -184,12 +184,13 @@ def _baselines(run: Run, children: list[Child], truth: np.ndarray) -> list[Basel
         truth,
         kind_of=lambda operator: operator.kind,
         costs=costs,
-        proxies=_proxies(run, untrained, children),
+        proxies=supernet_proxies(run, untrained, children),
     )
     return [*counted, Baseline("untrained supernet", _scores(run, untrained, children))]
 
 
-def _proxies(run: Run, supernet: SuperBert, children: list[Child]) -> dict[str, list[float]]:
+def supernet_proxies(run: Run, supernet: SuperBert, children: list[Child]) -> dict[str, list[float]]:
+    """The zero-cost proxies of children, with the weights that `supernet` has and its loss."""
     loss, student = supernet_loss(run), run.recipe.student
     supernet.eval()
 
