@@ -41,7 +41,10 @@ def export_model(
             precisions=tuple(precisions.split(",")),
             max_length=max_length,
             timer=timer(conditions, vocab_size=model.config.vocab_size),
-            about={"name": source, "p50 at": str(conditions)},
+            about={
+                "name": Path(source).resolve().name if Path(source).is_dir() else source,
+                "p50 at": str(conditions),
+            },
         )
     for name, entry in record["precisions"].items():
         advice = "" if entry["recommended"] else f"; not recommended: {entry['reason']}"

@@ -1,11 +1,17 @@
-"""The model card of an exported folder: what it is, what was measured and where, how to load it."""
+"""The model card of an exported folder: what it is, what was measured and where, how to load it, limits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-COLUMNS = ("precision", "file", "size, MiB", "p50, ms", "metric", "largest logit error", "recommended")
+from bertcompress.space import Architecture
+
+COLUMNS = (
+    "precision", "file", "size, MiB", "p50, ms", "metric", "largest logit error", "same class as PyTorch",
+    "recommended",
+)  # fmt: skip
+FOLDER = "PATH/TO/THIS/FOLDER"
 
 
 def model_card(record: Mapping[str, Any], about: Mapping[str, str]) -> str:
@@ -13,26 +19,36 @@ def model_card(record: Mapping[str, Any], about: Mapping[str, str]) -> str:
 
     `about` holds what only the caller knows, e.g. {"recipe": "sst2-small", "seed": "0"}; "name" is the title.
     """
-    architecture = record["architecture"]
-    operators = " -> ".join(architecture["operators"]) or "none"
-    facts = {
-        "labels": ", ".join(record["label_names"]),
-        "operators": operators,
-        "hidden size": architecture["dimensions"]["hidden_size"],
-        "longest input": f"{record['max_length']} tokens",
-        "measured on": record["machine"],
-        **{name: value for name, value in about.items() if name != "name"},
-        "made with": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
-    }
     lines = [
         *("---", "library_name: transformers", "pipeline_tag: text-classification"),
         *("tags:", "- bertcompress", "- onnx", "---"),
         *("", f"# {about.get('name', 'A text classifier')}", ""),
-        *(f"- {name}: {value}" for name, value in facts.items()),
-        *("", "## Measured", "", *_table(record["precisions"])),
-        *("", "## Use", "", *USE),
+        *(f"- {name}: {value}" for name, value in _facts(record, about).items()),
+        *("", "## Measured", "", *_table(record["precisions"]), "", *_how_measured(record)),
+        *("", "## Use", "", *_use(record)),
+        *("", "## Limits", "", *_limits(record)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _facts(record: Mapping[str, Any], about: Mapping[str, str]) -> dict[str, str]:
+    architecture, weights = Architecture.from_dict(record["architecture"]), record["weights"]
+    dimensions, obstacles = architecture.dimensions, weights["why_not_stock"]
+    kept_as = f"`{weights['class']}`"
+    counts = f"{weights['num_parameters']:,}", f"{weights['num_in_word_embeddings']:,}"
+    return {
+        "labels": ", ".join(record["label_names"]),
+        "operators": " -> ".join(operator.name for operator in architecture.operators) or "none",
+        "hidden size": f"{dimensions.hidden_size}, embedded in {dimensions.embedding_size}",
+        "parameters": f"{counts[0]}, of which {counts[1]} embed words",
+        "longest input": f"{record['max_length']} tokens; a longer one is cut",
+        "weights": f"{kept_as}; no stock BERT: {'; '.join(obstacles)}"
+        if obstacles
+        else f"{kept_as}, which transformers loads without bertcompress",
+        "measured on": record["machine"],
+        **{name: value for name, value in about.items() if name != "name"},
+        "made with": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+    }
 
 
 def _table(precisions: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -47,6 +63,7 @@ def _table(precisions: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 _number(entry["p50_ms"], ".2f"),
                 _number(entry["metric"], ".4f"),
                 f"{entry['max_logit_error']:.1e}",
+                f"{entry['agreement']:.1%} of {entry['num_rows']} rows",
                 recommended,
             )
         )
@@ -57,27 +74,79 @@ def _number(value: float | None, form: str) -> str:
     return "not measured" if value is None else format(value, form)
 
 
-USE = (
-    "Without torch (numpy, tokenizers and onnxruntime):",
-    "",
-    "```python",
-    "from bertcompress.export.runtime import OnnxClassifier",
-    "",
-    'classifier = OnnxClassifier("PATH/TO/THIS/FOLDER", precision="fp32", num_threads=1)',
-    'classifier.classify(["a text", ("a text", "and its pair")])',
-    "```",
-    "",
-    "With transformers:",
-    "",
-    "```python",
-    "import bertcompress.model  # knows compact models; a stock BERT loads without it",
-    "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
-    "",
-    'model = AutoModelForSequenceClassification.from_pretrained("PATH/TO/THIS/FOLDER")',
-    'tokenizer = AutoTokenizer.from_pretrained("PATH/TO/THIS/FOLDER")',
-    "```",
-    "",
-    "Open the ONNX files at graph optimisation level BASIC: a higher one undoes the choice of fusions that",
-    "was made by measurement. int8 takes its scales over the whole batch, so a row's logits depend a little",
-    "on the rows beside it.",
-)
+def _how_measured(record: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "Logits are held against PyTorch's on random ids at many shapes, padded on either side and in the",
+        "middle, and on real rows where the export was given some. Weights are compared tensor by tensor.",
+    ]
+    quantized = [entry["quantization"] for entry in record["precisions"].values() if "quantization" in entry]
+    if quantized:
+        bits = "7" if quantized[0]["reduce_range"] else "8"
+        lines.append(f"int8: weights of {bits} bits, scales of activations as they come (dynamic).")
+    return lines
+
+
+def _use(record: Mapping[str, Any]) -> list[str]:
+    precision, entry = next(iter(record["precisions"].items()))
+    stock = not record["weights"]["why_not_stock"]
+    known = () if stock else ("import bertcompress.model  # makes compact models known to transformers",)
+    return [
+        *("Without torch (numpy, tokenizers and onnxruntime):", ""),
+        *_python(
+            "from bertcompress.export.runtime import OnnxClassifier",
+            "",
+            f'classifier = OnnxClassifier("{FOLDER}", precision="{precision}", num_threads=1)',
+            'classifier.classify(["a text", ("a text", "and its pair")])',
+        ),
+        *("", "`examples/serve_without_torch.py` of bertcompress does it without bertcompress."),
+        *("", "With transformers, the PyTorch weights:", ""),
+        *_python(
+            *known,
+            "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
+            "",
+            f'model = AutoModelForSequenceClassification.from_pretrained("{FOLDER}")',
+            f'tokenizer = AutoTokenizer.from_pretrained("{FOLDER}")',
+        ),
+        *("", 'With optimum, in an environment of its own (`pip install "optimum-onnx[onnxruntime]"`):', ""),
+        *_python(*_optimum(entry["file"], stock)),
+        *("", "In a browser: `examples/browser` of bertcompress, a page that takes this folder."),
+    ]
+
+
+def _optimum(file: str, stock: bool) -> list[str]:
+    """Lines that load a file in optimum, whose transformers knows no compact_bert."""
+    config = [] if stock else [f'    config=PretrainedConfig.from_pretrained("{FOLDER}"),']
+    return [
+        "from onnxruntime import GraphOptimizationLevel, SessionOptions",
+        "from optimum.onnxruntime import ORTModelForSequenceClassification",
+        "from transformers import AutoTokenizer" + ("" if stock else ", PretrainedConfig"),
+        "",
+        "options = SessionOptions()",
+        "options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_BASIC",
+        "model = ORTModelForSequenceClassification.from_pretrained(",
+        f'    "{FOLDER}",',
+        f'    file_name="{file}",',
+        *config,
+        "    session_options=options,",
+        ")",
+        f'tokenizer = AutoTokenizer.from_pretrained("{FOLDER}")',
+    ]
+
+
+def _python(*lines: str) -> list[str]:
+    return ["```python", *lines, "```"]
+
+
+def _limits(record: Mapping[str, Any]) -> list[str]:
+    limits = [
+        "Open the ONNX files at graph optimisation level BASIC: a higher one undoes the choice of fusions",
+        "  that was made by measurement.",
+        "Latencies hold for the machine and conditions above, not for others.",
+        f"A text beyond {record['max_length']} tokens is cut; the network takes {record['longest_input']}.",
+    ]
+    if "int8" in record["precisions"]:
+        limits += [
+            "int8 takes its scales over the whole batch: a row's logits depend a little on the rows and the",
+            "  padding beside it. Classify a row alone where the same answer every time counts.",
+        ]
+    return [line if line.startswith(" ") else f"- {line}" for line in limits]

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bertcompress import __version__
 from bertcompress.errors import ExportError
 from bertcompress.export.audit import audit
 from bertcompress.export.card import model_card
@@ -24,7 +25,7 @@ from bertcompress.export.verify import check_tokenizer, compare, input_limits, r
 from bertcompress.export.weights import check_weights
 from bertcompress.measure import machine_key
 from bertcompress.model.compact import CompactBertForSequenceClassification
-from bertcompress.model.convert_bert import as_stock_bert
+from bertcompress.model.convert_bert import as_stock_bert, stock_obstacles
 
 # A file's value of the task's metric, where higher is better.
 Metric = Callable[[Path], float]
@@ -62,7 +63,7 @@ def export_folder(
     out_dir = Path(out_dir)
     longest = input_limits(model.config).max_length
     max_length = min(max_length or longest, longest)
-    _write_weights(model, label_names, out_dir)
+    weights = _write_weights(model, label_names, out_dir)
     _write_tokenizer(tokenizer, max_length, out_dir)
     check_tokenizer(tokenizer, out_dir / "tokenizer.json", max_length)
     fusion, files = _write_graphs(traced, precisions, out_dir, timer)
@@ -76,13 +77,17 @@ def export_folder(
     _recommend(files, out_dir, timer=timer, metric=metric, max_metric_drop=max_metric_drop)
     record = {
         "architecture": traced.architecture.to_dict(),
+        "weights": weights,
         "label_names": list(label_names),
         "max_length": max_length,
         "longest_input": longest,
         "opset": OPSET,
         "fusion": fusion.to_dict(),
         "machine": machine_key(),
-        "versions": {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES},
+        "versions": {
+            "bertcompress": __version__,
+            **{name: importlib.metadata.version(name) for name in RECORDED_PACKAGES},
+        },
         "precisions": files,
     }
     (out_dir / "export.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -115,12 +120,22 @@ def _check(
         raise ExportError.from_problems("export", problems)
 
 
-def _write_weights(model: PreTrainedModel, label_names: Sequence[str], out_dir: Path) -> None:
-    stock = as_stock_bert(model) if isinstance(model, CompactBertForSequenceClassification) else None
-    stored = stock or model
+def _write_weights(model: PreTrainedModel, label_names: Sequence[str], out_dir: Path) -> dict[str, Any]:
+    """Write config.json and model.safetensors; says as which class, how many, why not as stock BERT."""
+    obstacles, stored = [], model
+    if isinstance(model, CompactBertForSequenceClassification):
+        obstacles = stock_obstacles(model.architecture)
+        stored = as_stock_bert(model) or model
     stored.config.id2label = dict(enumerate(label_names))
     stored.config.label2id = {name: index for index, name in enumerate(label_names)}
     stored.save_pretrained(out_dir)
+    words: Any = stored.get_input_embeddings()
+    return {
+        "class": type(stored).__name__,
+        "why_not_stock": obstacles,
+        "num_parameters": sum(weight.numel() for weight in stored.parameters()),
+        "num_in_word_embeddings": words.weight.numel(),
+    }
 
 
 def _write_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int, out_dir: Path) -> None:

@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 
 from bertcompress.export.folder import export_folder
 from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
-from bertcompress.space import Architecture, Dimensions, Operator
+from bertcompress.space import Architecture, Dimensions, Operator, Pooling
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 VOCABULARY = (
@@ -32,9 +32,11 @@ TEXTS: tuple[str | tuple[str, str], ...] = (
 )
 
 
-def compact(names: Sequence[str] = CHAIN) -> CompactBertForSequenceClassification:
+def compact(
+    names: Sequence[str] = CHAIN, *, pooling: Pooling = "mean_max", embedding_size: int = 16
+) -> CompactBertForSequenceClassification:
     """A compact model of width 32 in eval mode, its weights wide enough for unlike answers."""
-    dimensions = Dimensions(len(VOCABULARY), 32, 16, 8, 2, "mean_max", max_position_embeddings=40)
+    dimensions = Dimensions(len(VOCABULARY), 32, embedding_size, 8, 2, pooling, max_position_embeddings=40)
     architecture = Architecture(dimensions, tuple(Operator.parse(name) for name in names))
     config = CompactBertConfig.from_architecture(architecture)
     model = _drawn(lambda: CompactBertForSequenceClassification(config))

@@ -24,7 +24,6 @@ from transformers import (
 from bertcompress.errors import DataError, ExportError, VerificationError
 from bertcompress.export.attention import branch_attention
 from bertcompress.export.audit import audit
-from bertcompress.export.card import model_card
 from bertcompress.export.convert import export_onnx
 from bertcompress.export.folder import export_folder
 from bertcompress.export.optimize import CANDIDATES, choose_fusions, optimize, timer
@@ -326,23 +325,6 @@ def test_the_folder_is_self_contained(folder: Path, model: CompactBertForSequenc
     loaded = AutoModelForSequenceClassification.from_pretrained(folder)
     assert loaded.config.id2label == {0: "negative", 1: "positive"}
     assert verify(folder / "model.onnx", loaded).max_logit_error < 1e-5
-
-
-def test_the_card_tells_what_was_measured(folder: Path) -> None:
-    record = json.loads((folder / "export.json").read_text(encoding="utf-8"))
-    card = (folder / "README.md").read_text(encoding="utf-8")
-    assert card.startswith("---\nlibrary_name: transformers\n")
-    for name, entry in record["precisions"].items():
-        (row,) = [line for line in card.splitlines() if line.startswith(f"| {name} ")]
-        assert entry["file"] in row
-        assert "not measured" in row
-    assert "- operators: mha2 -> conv3 -> ffn48 -> mha4 -> conv5" in card
-    measured = {**record["precisions"]["int8"], "p50_ms": 1.234, "recommended": False, "reason": "too slow"}
-    card = model_card({**record, "precisions": {"int8": measured}}, {"name": "reviews", "seed": "7"})
-    assert "# reviews\n" in card
-    assert "- seed: 7" in card
-    assert "| 1.23 |" in card
-    assert "| no: too slow |" in card
 
 
 def test_the_served_tokenizer_gives_the_trained_ids(

@@ -127,6 +127,8 @@ def test_export_model_writes_a_folder_and_says_what_it_measured(
     assert done.exit_code == 0, done.output
     assert "model.onnx (fp32):" in done.output
     card = (out / "README.md").read_text(encoding="utf-8")
+    assert "# teacher\n" in card
+    assert "- weights: `DistilBertForSequenceClassification`, which transformers loads" in card
     assert "- p50 at: batch 1 x 8 tokens, 1 thread, fp32, cpu" in card
     assert OnnxClassifier(out).label_names == ["LABEL_0", "LABEL_1", "LABEL_2"]
 

@@ -25,6 +25,7 @@ from bertcompress.model import (
     bert_architecture,
     build_operator,
     compact_from_bert,
+    stock_obstacles,
 )
 from bertcompress.space import IDENTITY, Architecture, Dimensions, Operator, Pooling
 
@@ -93,20 +94,27 @@ def test_an_expressible_chain_goes_back_to_bert(
 
 
 @pytest.mark.parametrize(
-    ("names", "changes"),
+    ("names", "changes", "obstacles"),
     [
-        ((), {}),
-        (("mha4",), {}),
-        (("mha4", "conv3"), {}),
-        (("ffn64", "mha4"), {}),
-        (("mha2", "ffn64"), {}),
-        (("mha4", "ffn64", "mha4", "ffn16"), {}),
-        (("mha4", "ffn64"), {"embedding_size": 8}),
-        (("mha4", "ffn64"), {"pooling": "mean"}),
+        ((), {}, ["do not alternate"]),
+        (("mha4",), {}, ["do not alternate"]),
+        (("mha4", "conv3"), {}, ["do not alternate"]),
+        (("ffn64", "mha4"), {}, ["do not alternate"]),
+        (("mha2", "ffn64"), {}, ["2 heads of 8 do not fill the hidden size of 32"]),
+        (("mha4", "ffn64", "mha4", "ffn16"), {}, ["layers differ in size"]),
+        (("mha4", "ffn64"), {"embedding_size": 8}, ["factorized, 8 for 32"]),
+        (("mha4", "ffn64"), {"pooling": "mean"}, ["pools by mean"]),
+        (("mha2",), {"pooling": "mean"}, ["do not alternate", "2 heads", "pools by mean"]),
     ],
 )
-def test_other_chains_are_no_stock_bert(names: tuple[str, ...], changes: dict[str, object]) -> None:
-    assert as_stock_bert(build(names, **{"pooling": "cls", **changes})) is None  # type: ignore[arg-type]
+def test_other_chains_are_no_stock_bert_and_it_is_said_why(
+    names: tuple[str, ...], changes: dict[str, object], obstacles: list[str]
+) -> None:
+    model = build(names, **{"pooling": "cls", **changes})  # type: ignore[arg-type]
+    assert as_stock_bert(model) is None
+    found = stock_obstacles(model.architecture)
+    assert len(found) == len(obstacles)
+    assert all(expected in reason for expected, reason in zip(obstacles, found, strict=True))
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean", "mean_max"])

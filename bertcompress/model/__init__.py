@@ -12,6 +12,7 @@ from bertcompress.model.convert_bert import (
     bert_architecture,
     bert_dimensions,
     compact_from_bert,
+    stock_obstacles,
 )
 from bertcompress.model.operators import build_operator, initialize
 
@@ -24,6 +25,7 @@ __all__ = [
     "build_operator",
     "compact_from_bert",
     "initialize",
+    "stock_obstacles",
 ]
 
 AutoConfig.register(CompactBertConfig.model_type, CompactBertConfig, exist_ok=True)

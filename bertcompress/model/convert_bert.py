@@ -77,30 +77,44 @@ def compact_from_bert(bert: BertForSequenceClassification) -> CompactBertForSequ
     return nn.Module.to(compact, bert.device).train(bert.training)
 
 
-def as_stock_bert(compact: CompactBertForSequenceClassification) -> BertForSequenceClassification | None:
-    """The same network as Hugging Face's own BERT, its weights copied; None where BERT has no such network.
+def stock_obstacles(architecture: Architecture) -> list[str]:
+    """Why an architecture is no stock BERT, each reason in a few words; none where it is one.
 
     BERT alternates attention and feed-forward of equal sizes, with heads that fill the hidden size,
     unfactorized embeddings and "cls" pooling.
     """
-    config, architecture = compact.config, compact.architecture
     dimensions, operators = architecture.dimensions, architecture.operators
-    if len(operators) < 2 or len(operators) % 2:
+    hidden_size, kinds = dimensions.hidden_size, [operator.kind for operator in operators]
+    obstacles = []
+    if not operators or kinds != ["mha", "ffn"] * (len(operators) // 2):
+        obstacles.append("its operators do not alternate attention and feed-forward")
+    elif operators != operators[:2] * (len(operators) // 2):
+        obstacles.append("its layers differ in size")
+    for heads in sorted({operator.size for operator in operators if operator.kind == "mha"}):
+        if heads * dimensions.head_size != hidden_size:
+            filled = f"{heads} heads of {dimensions.head_size}"
+            obstacles.append(f"{filled} do not fill the hidden size of {hidden_size}")
+    if dimensions.embedding_size != hidden_size:
+        obstacles.append(f"its embeddings are factorized, {dimensions.embedding_size} for {hidden_size}")
+    if dimensions.pooling != "cls":
+        obstacles.append(f"it pools by {dimensions.pooling}, not by the first token")
+    return obstacles
+
+
+def as_stock_bert(compact: CompactBertForSequenceClassification) -> BertForSequenceClassification | None:
+    """The same network as Hugging Face's own BERT, its weights copied; None where BERT has no such network.
+
+    See stock_obstacles.
+    """
+    config, architecture = compact.config, compact.architecture
+    if stock_obstacles(architecture):
         return None
-    attention, feed_forward = operators[:2]
-    is_bert = (
-        operators == (attention, feed_forward) * (len(operators) // 2)
-        and (attention.kind, feed_forward.kind) == ("mha", "ffn")
-        and attention.size * dimensions.head_size == dimensions.hidden_size == dimensions.embedding_size
-        and dimensions.pooling == "cls"
-    )
-    if not is_bert:
-        return None
+    dimensions, (attention, feed_forward) = architecture.dimensions, architecture.operators[:2]
     bert = BertForSequenceClassification(
         BertConfig(
             vocab_size=dimensions.vocab_size,
             hidden_size=dimensions.hidden_size,
-            num_hidden_layers=len(operators) // 2,
+            num_hidden_layers=len(architecture.operators) // 2,
             num_attention_heads=attention.size,
             intermediate_size=feed_forward.size,
             max_position_embeddings=dimensions.max_position_embeddings,
