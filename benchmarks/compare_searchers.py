@@ -121,7 +121,7 @@ class DistillAlone:
     def __call__(self, child: Child, seed: int) -> dict[str, float]:
         run, supernet = started_supernet(self, seed)
         started = time.process_time()
-        chosen, split = run.recipe.student, run.splits["train"]
+        chosen, split = run.recipe.student, run.student_splits["train"]
         num_steps = self.epochs * num_epoch_steps(split, chosen.batch_size)
         weights = DistillWeights(chosen.distill_weight, chosen.temperature, chosen.hidden_weight)
         student = extract(supernet, child)
@@ -137,10 +137,10 @@ class DistillAlone:
                 FitSettings(num_steps, chosen.batch_size, chosen.learning_rate),
                 rng=rng,
                 log=log,
-                checks=checks(run, every=num_steps, patience=1),
+                checks=checks(run, run.student_splits["validation"], every=num_steps, patience=1),
                 embedding_factor=chosen.embedding_learning_rate_factor,
             )
-        metrics = validation_metrics(student, run.splits["validation"], run.task.evaluate)
+        metrics = validation_metrics(student, run.student_splits["validation"], run.task.evaluate)
         return {**metrics, "cpu_seconds": time.process_time() - started}
 
 
@@ -148,11 +148,11 @@ class DistillAlone:
 def started_supernet(alone: DistillAlone, seed: int) -> tuple[Run, SuperBert]:
     """The run, and the small space's operators as the teacher's weights start them."""
     run = open_run(alone.run_folder)
-    split = run.splits["train"]
+    split = run.student_splits["train"]
     with seeded(seed) as rng:
         supernet = SuperBert(alone.space(run))
         batches = [split.batch(rows) for rows in epoch_batches(split, 32, rng)[:NUM_IMPORTANCE_BATCHES]]
-        warm_start(supernet, run.teacher, importance=measure_importance(run.teacher, batches))
+        warm_start(supernet, run.start, importance=measure_importance(run.start, batches))
     return run, supernet
 
 
@@ -161,7 +161,7 @@ def score_table(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     run = open_run(arguments.run)
     supernet, rows = load_supernet(run).eval(), arguments.max_validation_rows
-    split = sample_rows(run.splits["validation"], rows, run.recipe.seed)
+    split = sample_rows(run.student_splits["validation"], rows, run.recipe.seed)
     metrics = measure_all(
         run.space,
         lambda child: run.task.loss(child_logits(supernet, child, split).numpy(), split.labels),

@@ -33,7 +33,7 @@ from study_pages import write_figures, write_tables
 
 from bertcompress.pipeline.compression import dev_loss, load_supernet, make_supernet, started_supernet
 from bertcompress.pipeline.interference import NUM_BATCHES, measure_weights, training_batches
-from bertcompress.pipeline.preparation import prepare_data, train_teacher
+from bertcompress.pipeline.preparation import choose_vocabulary, prepare_data, train_teacher
 from bertcompress.pipeline.ranking import ChildTrainer, supernet_proxies
 from bertcompress.pipeline.run import Run
 from bertcompress.recipe import Recipe, load_recipe
@@ -43,6 +43,7 @@ from bertcompress.standalone import draw_children
 from bertcompress.training import seeded
 
 MOST_CHILDREN = 40
+MADE_ONCE = {"data": prepare_data, "vocabulary": choose_vocabulary, "teacher": train_teacher}
 SMALL = (
     "data.max_length=32",
     "data.max_train_rows=4000",
@@ -83,7 +84,7 @@ class Warm:
             {name: values[name] for name in ("task", "data", "teacher", "space", "student", "supernet")}
         )
         run = Run(recipe, RunFolder(self.work / f"run-{key[:12]}"), None)
-        for name, make in (("data", prepare_data), ("teacher", train_teacher)):
+        for name, make in MADE_ONCE.items():
             with run.folder.lock():
                 if not run.folder.is_finished(name, {}):
                     run.folder.begin(name)
@@ -116,7 +117,7 @@ class Warm:
         with tempfile.TemporaryDirectory(prefix="supernet-", dir=self.work) as folder:
             recipe = self.load(f"seed={seed}", *_overrides(setting, steps))
             run = Run(recipe, RunFolder(Path(folder)), None)
-            for name in ("data", "teacher"):
+            for name in MADE_ONCE:
                 run.path(name).symlink_to(base.path(name).resolve())
             start = time.process_time()
             if steps:
@@ -128,7 +129,7 @@ class Warm:
                     supernet = started_supernet(run, run.space, rng)
             seconds = time.process_time() - start
             shutil.rmtree(run.path("supernet"), ignore_errors=True)
-            loss = dev_loss(run, supernet, run.splits["validation"])
+            loss = dev_loss(run, supernet, run.student_splits["validation"])
             children = self.children(MOST_CHILDREN)
             batches = training_batches(run, NUM_BATCHES, recipe.supernet.batch_size, seed=0)
             found: dict[str, Any] = {
@@ -165,8 +166,8 @@ def _overrides(setting: Setting, steps: int) -> list[str]:
 
 def _constant_loss(run: Run) -> float:
     """Validation loss of answering every text by the frequencies of the training labels."""
-    counts = np.bincount(run.splits["train"].labels, minlength=run.task.num_labels) + 1.0
-    return float(-np.log(counts / counts.sum())[run.splits["validation"].labels].mean())
+    counts = np.bincount(run.student_splits["train"].labels, minlength=run.task.num_labels) + 1.0
+    return float(-np.log(counts / counts.sum())[run.student_splits["validation"].labels].mean())
 
 
 def parse_arguments(words: Sequence[str]) -> argparse.Namespace:

@@ -157,7 +157,7 @@ def compare(run: Run, arguments: argparse.Namespace) -> dict[str, Any]:
     """The search, scored both ways."""
     chosen, space = run.recipe.search, run.space
     supernet = load_supernet(run).eval()
-    split = sample_rows(run.splits["validation"], chosen.max_validation_rows, run.recipe.seed)
+    split = sample_rows(run.student_splits["validation"], chosen.max_validation_rows, run.recipe.seed)
     cache_mib = chosen.cache_mib if arguments.cache_mib is None else arguments.cache_mib
     evaluator = SupernetEvaluator(supernet, split, limit_bytes=cache_mib * MIB)
     comparison = Comparison(

@@ -225,6 +225,8 @@ space:
   num_positions: 4             # the longest chain; identity makes it shorter
   operators: [mha3, mha6, ffn384, ffn768, conv3, conv5, identity]
   pooling: mean                # cls, mean or mean_max
+  # vocabulary: corpus         # embed only tokens that the training texts use: far fewer parameters
+  # embedding_size: 128        # or narrower embeddings, by factorizing them
 
 supernet:
   strategy: magic-at           # spos, fair, sandwich, magic-t, magic-a or magic-at

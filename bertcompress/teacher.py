@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import RepositoryNotFoundError
@@ -122,6 +123,16 @@ def load_tokenizer(location: str) -> PreTrainedTokenizerBase:
     except (OSError, ValueError) as error:
         raise TeacherError(f"teacher.source: {location} has no tokenizer: {_first_line(error)}") from error
     return tokenizer
+
+
+def keep_tokens(teacher: BertForSequenceClassification, kept: np.ndarray) -> BertForSequenceClassification:
+    """The teacher itself, with the word embeddings of the tokens `kept` (V,) alone, in that order."""
+    words = teacher.bert.embeddings.word_embeddings.weight.detach()
+    teacher.bert.set_input_embeddings(
+        nn.Embedding.from_pretrained(words[torch.from_numpy(kept)].clone(), freeze=False)
+    )
+    teacher.config.vocab_size = len(kept)
+    return teacher
 
 
 def has_head(config: BertConfig, label_names: Sequence[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
@@ -76,8 +78,39 @@ def test_the_flow_delivers_and_a_second_run_keeps_everything(tiny_recipe: Path, 
     stages = json.loads((tmp_path / "run/manifest.json").read_text())["stages"]
     before = json.loads(manifest)["stages"]
     kept = [name for name in STAGE_NAMES if stages[name] == before[name]]
-    assert kept == ["data", "latency", "teacher", "supernet", "search"]
+    assert kept == ["data", "vocabulary", "latency", "teacher", "supernet", "search"]
     assert [model["role"] for model in partly.report["models"]] == ["teacher", "winner"]
+
+
+def test_a_trimmed_vocabulary_goes_with_the_children_and_the_teacher_keeps_its_own(
+    tiny_recipe: Path, tmp_path: Path
+) -> None:
+    # Two words of the teacher's stand in no text; one of the test's words in none that is trained on.
+    rows = [json.loads(line) for line in (tmp_path / "sentences.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["text"] = row["text"].replace("rather", "quite").replace("scene", "film")
+    rows[0] = {"text": "rather great scene", "label": "positive"}
+    source = tmp_path / "splits"
+    source.mkdir()
+    for name, part in {"test": rows[:60], "validation": rows[60:120], "train": rows[120:]}.items():
+        random.Random(0).shuffle(part)
+        (source / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    words = [f"data.source={source}", "space.vocabulary=corpus", "teacher.epochs=4"]
+    result = run_recipe(load_recipe(tiny_recipe, words), tmp_path / "run")
+    folder = tmp_path / "run/export"
+    sizes = {role: len(Tokenizer.from_file(str(folder / role / "tokenizer.json")).get_vocab())
+             for role in ("teacher", "baseline", "winner")}  # fmt: skip
+    assert sizes == {"teacher": 18, "baseline": 16, "winner": 16}
+    teacher, baseline, winner = result.report["models"]
+    for model in (baseline, winner):
+        assert model["num_parameters"] < teacher["num_parameters"] - 81 * 16
+    assert result.report["vocabulary"].startswith("16 of 18 tokens")
+    assert "1 of 60 test texts are cut into other pieces than before, with 2 unknown tokens" in (
+        folder / "winner/README.md"
+    ).read_text(encoding="utf-8")
+    assert "vocabulary" not in (folder / "teacher/README.md").read_text(encoding="utf-8")
+    answers = OnnxClassifier(folder / "winner").classify(["great film and story", "quite dull scene"])
+    assert len(answers) == 2
 
 
 def test_a_changed_key_reaches_only_what_depends_on_it(
@@ -97,6 +130,8 @@ def test_a_changed_key_reaches_only_what_depends_on_it(
     after_space = ["supernet", "search", "student", "export", "benchmark"]
     assert rerun("budget.num_parameters=9500") == ["latency", *after_space]
     assert rerun("budget.num_parameters=9500", "teacher.epochs=3") == ["teacher", *after_space]
+    trimmed = ["budget.num_parameters=9500", "teacher.epochs=3", "space.vocabulary=corpus"]
+    assert rerun(*trimmed) == ["vocabulary", "latency", *after_space]
     copied = tmp_path / "other-teacher"
     shutil.copytree(tmp_path / "teacher-files", copied)
     assert rerun(f"teacher.source={copied}") == list(STAGE_NAMES[:-1])

@@ -15,6 +15,7 @@ from bertcompress import __version__
 from bertcompress.checkpoint import CHECKPOINT_NAME
 from bertcompress.curve import CURVE_NAME, EVENTS_NAME
 from bertcompress.data.source import local_files
+from bertcompress.data.vocabulary import check_trimmable
 from bertcompress.errors import RunFolderError
 from bertcompress.pipeline.compression import (
     STUDENT_ROLES,
@@ -24,7 +25,12 @@ from bertcompress.pipeline.compression import (
 )
 from bertcompress.pipeline.delivery import budgets_met, export_models, run_benchmark, write_report
 from bertcompress.pipeline.launched import follow, join_launch
-from bertcompress.pipeline.preparation import prepare_data, settle_latency, train_teacher
+from bertcompress.pipeline.preparation import (
+    choose_vocabulary,
+    prepare_data,
+    settle_latency,
+    train_teacher,
+)
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.scoring import SCORES, assist_scoring
 from bertcompress.recipe import Recipe
@@ -55,7 +61,8 @@ class Stage:
 TRAINING_FILES = (CHECKPOINT_NAME, CURVE_NAME, EVENTS_NAME)
 STAGES = (
     Stage("data", ("task", "data", "seed", "teacher.source"), (), prepare_data),
-    Stage("latency", ("space", "budget", "latency", "seed"), ("data",), settle_latency),
+    Stage("vocabulary", ("space.vocabulary",), ("data",), choose_vocabulary),
+    Stage("latency", ("space", "budget", "latency", "seed"), ("vocabulary",), settle_latency),
     Stage("teacher", ("teacher", "seed"), ("data",), train_teacher, TRAINING_FILES, train_teacher),
     Stage("supernet", ("supernet",), ("latency", "teacher"), make_supernet, TRAINING_FILES, make_supernet),
     Stage("search", ("search",), ("supernet",), search_children, (), assist_scoring, (SCORES,)),
@@ -125,6 +132,8 @@ def _check_data_first(run: Run) -> None:
     if not run.folder.exists():
         config = load_config(run.teacher_location)
         has_head(config, run.prepared.task.label_names)
+        if run.recipe.space.vocabulary == "corpus":
+            check_trimmable(run.tokenizer)
 
 
 def _value_at(values: dict[str, Any], key: str) -> Any:

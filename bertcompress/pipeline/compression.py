@@ -56,8 +56,8 @@ def started_supernet(run: Run, space: SearchSpace, rng: random.Random) -> SuperB
     """A supernet of `space`, started from the teacher unless the recipe asks for random weights."""
     supernet = SuperBert(space)
     if run.recipe.supernet.warm_start == "teacher":
-        importance = measure_importance(run.teacher, _importance_batches(run.splits["train"], rng))
-        warm_start(supernet, run.teacher, importance=importance)
+        importance = measure_importance(run.start, _importance_batches(run.student_splits["train"], rng))
+        warm_start(supernet, run.start, importance=importance)
     return supernet
 
 
@@ -92,7 +92,7 @@ def make_supernet(run: Run) -> None:
         supernet = started_supernet(run, run.space, rng)
         _, anchor = train_supernet(
             supernet,
-            run.splits["train"],
+            run.student_splits["train"],
             loss,
             settings,
             strategy=_strategy(run, supernet),
@@ -111,7 +111,9 @@ def _strategy(run: Run, supernet: SuperBert) -> Strategy[Operator]:
     """The recipe's strategy: what its words stand for on this space."""
     chosen, space = run.recipe.supernet, run.space
     aligned, temperature = chosen.alignment, chosen.temperature
-    dev = sample_rows(run.splits["validation"], aligned.check_batches * DEV_BATCH_SIZE, run.recipe.seed)
+    dev = sample_rows(
+        run.student_splits["validation"], aligned.check_batches * DEV_BATCH_SIZE, run.recipe.seed
+    )
     near_teacher = nearest_child(space, run.teacher_architecture.operators)
     parts = Parts(
         space.choices,
@@ -257,7 +259,7 @@ def distill_students(run: Run) -> None:
 def _distill(run: Run, role: str, supernet: SuperBert, child: Child) -> None:
     chosen = run.recipe.student
     student = extract(supernet, child)
-    per_epoch = num_epoch_steps(run.splits["train"], chosen.batch_size)
+    per_epoch = num_epoch_steps(run.student_splits["train"], chosen.batch_size)
     settings = FitSettings(
         per_epoch * chosen.epochs,
         chosen.batch_size,
@@ -268,16 +270,16 @@ def _distill(run: Run, role: str, supernet: SuperBert, child: Child) -> None:
     with seeded(run.recipe.seed) as rng, TrainingLog(run.path("student", role), role, run.console) as log:
         distill(
             student,
-            run.splits["train"],
+            run.student_splits["train"],
             DistillLoss(run.targets, weights),
             settings,
             rng=rng,
             log=log,
-            checks=checks(run, every=per_epoch, patience=chosen.patience),
+            checks=checks(run, run.student_splits["validation"], every=per_epoch, patience=chosen.patience),
             embedding_factor=chosen.embedding_learning_rate_factor,
         )
     student.requires_grad_(True)
     names = dict(enumerate(run.task.label_names))
     student.config.id2label, student.config.label2id = names, {name: index for index, name in names.items()}
     student.save_pretrained(run.path("student", role, "model"))
-    run.folder.write_json(f"student/{role}/metrics.json", metrics_of(run, student))
+    run.folder.write_json(f"student/{role}/metrics.json", metrics_of(run, student, run.student_splits))

@@ -13,7 +13,9 @@ from torch import Tensor
 from bertcompress.benchmark import benchmark, origin
 from bertcompress.curve import read_curve
 from bertcompress.data.batches import epoch_batches
+from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.export.folder import export_folder
+from bertcompress.export.optimize import Timer
 from bertcompress.export.optimize import timer as interleaved_timer
 from bertcompress.export.runtime import FILE_OF
 from bertcompress.export.verify import graph_logits
@@ -55,38 +57,57 @@ def deliverable(run: Run, role: str) -> CompactBertForSequenceClassification:
 
 def export_models(run: Run) -> None:
     """Export teacher, baseline and winner in each precision, verified, with the test metric of each file."""
-    batches, labels = _test_batches(run)
-    timer = interleaved_timer(run.conditions, vocab_size=run.teacher_architecture.dimensions.vocab_size)
+    # Ids that every model embeds.
+    timer = interleaved_timer(run.conditions, vocab_size=run.space.dimensions.vocab_size)
+    for role in roles(run):
+        run.say(f"export: {role}")
+        _export(run, role, timer)
+
+
+def _export(run: Run, role: str, timer: Timer) -> None:
+    taught = role == "teacher"
+    batches, labels = _in_batches(run.splits["test"] if taught else run.student_splits["test"])
 
     def metric(path: Path) -> float:
         return run.task.evaluate(graph_logits(path, batches), labels)[run.task.metric_name]
 
-    for role in roles(run):
-        run.say(f"export: {role}")
-        export_folder(
-            deliverable(run, role),
-            run.tokenizer,
-            run.task.label_names,
-            run.path("export", role),
-            precisions=run.recipe.export.precisions,
-            max_length=run.recipe.data.max_length,
-            batches=batches[:NUM_VERIFIED_BATCHES],
-            timer=timer,
-            metric=metric,
-            max_metric_drop=run.recipe.export.max_metric_drop,
-            about={
-                "name": f"{run.recipe.name}: {role}",
-                "recipe": run.recipe.name,
-                "seed": str(run.recipe.seed),
-                "metric": f"{run.task.metric_name} on the test split",
-                "p50 at": str(run.conditions),
-            },
-        )
+    export_folder(
+        deliverable(run, role),
+        run.tokenizer if taught else run.student_tokenizer,
+        run.task.label_names,
+        run.path("export", role),
+        precisions=run.recipe.export.precisions,
+        max_length=run.recipe.data.max_length,
+        batches=batches[:NUM_VERIFIED_BATCHES],
+        timer=timer,
+        metric=metric,
+        max_metric_drop=run.recipe.export.max_metric_drop,
+        about={
+            "name": f"{run.recipe.name}: {role}",
+            "recipe": run.recipe.name,
+            "seed": str(run.recipe.seed),
+            "metric": f"{run.task.metric_name} on the test split",
+            "p50 at": str(run.conditions),
+            **({} if taught else _vocabulary_words(run)),
+        },
+    )
 
 
-def _test_batches(run: Run) -> tuple[list[dict[str, Tensor]], np.ndarray]:
-    """The test split in batches by length, and its labels in the same order."""
-    split = run.splits["test"]
+def _vocabulary_words(run: Run) -> dict[str, str]:
+    """What trimming the vocabulary did to texts that it was not trimmed to, where it was trimmed."""
+    if run.kept_tokens is None:
+        return {}
+    found = read_json(run.path("vocabulary", "vocabulary.json"))
+    test = found["texts"]["test"]
+    return {
+        "vocabulary": f"{len(found['kept']):,} of {found['of']:,} tokens, those of the training texts; "
+        f"{test['rows_cut_otherwise']} of {test['rows']} test texts are cut into other pieces than before, "
+        f"with {test['unknown_tokens']} unknown tokens"
+    }
+
+
+def _in_batches(split: TokenizedSplit) -> tuple[list[dict[str, Tensor]], np.ndarray]:
+    """The split in batches by length, and its labels in the same order."""
     indices = epoch_batches(split, 32, None)
     return [split.batch(rows) for rows in indices], split.labels[[row for rows in indices for row in rows]]
 
@@ -168,6 +189,7 @@ def report_data(run: Run) -> dict[str, Any]:
         "latency_table": run.latency_table.to_dict(),
         "training": _curves(run),
         "benchmark": {"rows": timed["rows"]},
+        "vocabulary": _vocabulary_words(run).get("vocabulary"),
         **supernet_findings(run),
         "stages": run.folder.stage_seconds(),
         "space": {

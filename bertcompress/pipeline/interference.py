@@ -31,7 +31,7 @@ def supernet_loss(run: Run) -> DistillLoss:
 
 def training_batches(run: Run, num_batches: int, batch_size: int, seed: int) -> list[Batch]:
     """Full batches of the training split, as the training draws them."""
-    split = run.splits["train"]
+    split = run.student_splits["train"]
     batches = epoch_batches(split, min(batch_size, len(split) // 2), random.Random(seed))
     full = [rows for rows in batches if len(rows) == len(max(batches, key=len))]
     return [split.batch(rows) for rows in full[:num_batches]]

@@ -70,4 +70,6 @@ def recipe_table(
         run = Run(recipe, RunFolder(Path(folder)), console)
         # A run reads the task from its data stage, which has not run here.
         run.task = run.prepared.task
+        # Looking an embedding up takes as long among few as among many.
+        run.kept_tokens = None
         return operator_table(run, num_heldout)

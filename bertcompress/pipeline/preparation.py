@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from transformers import BertForSequenceClassification
 
 from bertcompress.curve import TrainingLog
 from bertcompress.data.tokenized import TokenizedSplit, tokenize
+from bertcompress.data.vocabulary import Vocabulary, trim_vocabulary
 from bertcompress.distill import teacher_targets
 from bertcompress.errors import BudgetError, DataError
 from bertcompress.pipeline.costs import cost_function, speedups, wanted_budgets
@@ -45,6 +48,35 @@ def prepare_data(run: Run) -> None:
         "label_names": list(task.label_names),
     }
     run.folder.write_json("data/task.json", described)
+
+
+def choose_vocabulary(run: Run) -> None:
+    """Trim the vocabulary to the training texts', where the recipe asks; every split is cut into it anew.
+
+    vocabulary.json holds the teacher's ids of the kept tokens, and by split how many rows are cut otherwise
+    and how many tokens are unknown.
+    """
+    if run.recipe.space.vocabulary == "full":
+        return
+    trimmed = trim_vocabulary(run.tokenizer, np.unique(run.splits["train"].input_ids).tolist())
+    trimmed.tokenizer.save_pretrained(run.path("vocabulary", "tokenizer"))
+    texts = {}
+    for name in SPLITS:
+        split = tokenize(run.prepared.splits[name], trimmed.tokenizer, run.task, run.recipe.data.max_length)
+        split.save(run.path("vocabulary", f"{name}.safetensors"))
+        texts[name] = _cut_otherwise(run.splits[name], split, trimmed)
+    described = {"kept": trimmed.kept.tolist(), "of": len(run.tokenizer), "texts": texts}
+    run.folder.write_json("vocabulary/vocabulary.json", described)
+    run.say(f"vocabulary: {len(trimmed.kept):,} of {len(run.tokenizer):,} tokens kept")
+
+
+def _cut_otherwise(theirs: TokenizedSplit, ours: TokenizedSplit, trimmed: Vocabulary) -> dict[str, int]:
+    """How many rows the trimmed tokenizer cuts into other pieces, and how many tokens it does not know."""
+    before = (theirs.input_ids[a:b] for a, b in pairwise(theirs.offsets))
+    after = (trimmed.kept[ours.input_ids[a:b]] for a, b in pairwise(ours.offsets))
+    changed = sum(not np.array_equal(*rows) for rows in zip(before, after, strict=True))
+    unknown = int((ours.input_ids == trimmed.tokenizer.unk_token_id).sum())
+    return {"rows": len(ours), "rows_cut_otherwise": changed, "unknown_tokens": unknown}
 
 
 def settle_latency(run: Run) -> None:
@@ -88,19 +120,18 @@ def _speedup_words(asked: tuple[float | None, float | None]) -> str:
     return f"speedup of {' and '.join(words)} over"
 
 
-def metrics_of(run: Run, model: Any) -> dict[str, dict[str, float]]:
+def metrics_of(run: Run, model: Any, splits: Mapping[str, TokenizedSplit]) -> dict[str, dict[str, float]]:
     """Metrics of a model on the validation split (which chose it) and the test split (which is reported)."""
     return {
-        name: validation_metrics(model, run.splits[name], run.task.evaluate)
-        for name in ("validation", "test")
+        name: validation_metrics(model, splits[name], run.task.evaluate) for name in ("validation", "test")
     }
 
 
-def checks(run: Run, *, every: int, patience: int) -> Checks:
-    """Validation checks of a whole model by the task's metric."""
+def checks(run: Run, validation: TokenizedSplit, *, every: int, patience: int) -> Checks:
+    """Checks of a whole model by the task's metric on the validation split in the model's tokens."""
 
     def evaluate(model: Any) -> Mapping[str, float]:
-        return validation_metrics(model, run.splits["validation"], run.task.evaluate)
+        return validation_metrics(model, validation, run.task.evaluate)
 
     return Checks(evaluate, every, run.task.metric_name, patience)
 
@@ -118,7 +149,7 @@ def train_teacher(run: Run) -> None:
         teacher = load_teacher(run.teacher_location, run.task.label_names)
         if not headed:
             _fine_tune(run, teacher, split, rng)
-    run.folder.write_json("teacher/metrics.json", metrics_of(run, teacher))
+    run.folder.write_json("teacher/metrics.json", metrics_of(run, teacher, run.splits))
     teacher.save_pretrained(run.path("teacher", "model"))
     run.tokenizer.save_pretrained(run.path("teacher", "model"))
     teacher_targets(teacher, split).save(run.path("teacher", "targets.safetensors"))
@@ -144,6 +175,8 @@ def _fine_tune(
             settings,
             rng=rng,
             log=log,
-            checks=checks(run, every=max(1, per_epoch // 2), patience=chosen.epochs * 2),
+            checks=checks(
+                run, run.splits["validation"], every=max(1, per_epoch // 2), patience=chosen.epochs * 2
+            ),
             train_embeddings=chosen.train_embeddings,
         )

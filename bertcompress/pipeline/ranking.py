@@ -61,13 +61,13 @@ class ChildTrainer:
         ):
             result = distill(
                 student,
-                run.splits["train"],
+                run.student_splits["train"],
                 DistillLoss(run.targets, weights),
                 FitSettings(self.num_steps, chosen.batch_size, chosen.learning_rate),
                 rng=rng,
                 log=log,
                 # Once, at the end: a stand-alone result is where training ends, not its luckiest moment.
-                checks=checks(run, every=self.num_steps, patience=1),
+                checks=checks(run, run.student_splits["validation"], every=self.num_steps, patience=1),
                 embedding_factor=chosen.embedding_learning_rate_factor,
             )
         return result.best_metrics
@@ -83,7 +83,7 @@ def _warm_start(folder: Path, seed: int) -> tuple[Run, SuperBert]:
 
 def default_steps(run: Run) -> int:
     """Steps of one pass over the training rows."""
-    return num_epoch_steps(run.splits["train"], run.recipe.student.batch_size)
+    return num_epoch_steps(run.student_splits["train"], run.recipe.student.batch_size)
 
 
 def rank(
@@ -161,7 +161,9 @@ def _work_folder(run: Run, num_steps: int) -> Path:
 
 def _score_split(run: Run) -> TokenizedSplit:
     """The rows that the search scores children on."""
-    return sample_rows(run.splits["validation"], run.recipe.search.max_validation_rows, run.recipe.seed)
+    return sample_rows(
+        run.student_splits["validation"], run.recipe.search.max_validation_rows, run.recipe.seed
+    )
 
 
 def _scores(run: Run, supernet: SuperBert, children: list[Child]) -> np.ndarray:

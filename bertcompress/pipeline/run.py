@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 
@@ -24,7 +25,7 @@ from bertcompress.recipe import TEACHER_SIZED, Recipe, teacher_sized_operators
 from bertcompress.run_folder import RunFolder, read_json
 from bertcompress.search import Budgets, CostOf
 from bertcompress.space import Architecture, SearchSpace
-from bertcompress.teacher import load_config, load_teacher, load_tokenizer, resolve_teacher
+from bertcompress.teacher import keep_tokens, load_config, load_teacher, load_tokenizer, resolve_teacher
 
 SPLITS = ("train", "validation", "test")
 
@@ -79,8 +80,21 @@ class Run:
 
     @cached_property
     def splits(self) -> dict[str, TokenizedSplit]:
-        """The tokenised splits."""
-        return {name: TokenizedSplit.load(self.path("data", f"{name}.safetensors")) for name in SPLITS}
+        """The splits in the teacher's tokens."""
+        return self._load_splits("data")
+
+    @property
+    def student_stage(self) -> str:
+        """The stage that holds the splits in the children's tokens."""
+        return "data" if self.recipe.space.vocabulary == "full" else "vocabulary"
+
+    @cached_property
+    def student_splits(self) -> dict[str, TokenizedSplit]:
+        """The splits in the children's tokens, the same rows in the same order."""
+        return self.splits if self.student_stage == "data" else self._load_splits(self.student_stage)
+
+    def _load_splits(self, stage: str) -> dict[str, TokenizedSplit]:
+        return {name: TokenizedSplit.load(self.path(stage, f"{name}.safetensors")) for name in SPLITS}
 
     @cached_property
     def teacher_location(self) -> str:
@@ -89,8 +103,22 @@ class Run:
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The teacher's tokenizer, which every child shares."""
+        """The teacher's tokenizer."""
         return load_tokenizer(self.teacher_location)
+
+    @cached_property
+    def student_tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer that every child shares."""
+        if self.student_stage == "data":
+            return self.tokenizer
+        return load_tokenizer(str(self.path("vocabulary", "tokenizer")))
+
+    @cached_property
+    def kept_tokens(self) -> np.ndarray | None:
+        """The teacher's ids of the children's tokens, in their order; None where they have all of them."""
+        if self.student_stage == "data":
+            return None
+        return np.array(read_json(self.path("vocabulary", "vocabulary.json"))["kept"], dtype=np.int64)
 
     @cached_property
     def teacher_architecture(self) -> Architecture:
@@ -103,6 +131,15 @@ class Run:
     def teacher(self) -> BertForSequenceClassification:
         """The fine-tuned teacher."""
         return load_teacher(str(self.path("teacher", "model")), self.task.label_names)
+
+    @cached_property
+    def start(self) -> BertForSequenceClassification:
+        """What children start from: the fine-tuned teacher, its embeddings those of the children's tokens."""
+        if self.kept_tokens is None:
+            return self.teacher
+        return keep_tokens(
+            load_teacher(str(self.path("teacher", "model")), self.task.label_names), self.kept_tokens
+        )
 
     @cached_property
     def targets(self) -> TeacherTargets:
@@ -121,6 +158,7 @@ class Run:
             )
         dimensions = replace(
             teacher,
+            vocab_size=teacher.vocab_size if self.kept_tokens is None else len(self.kept_tokens),
             hidden_size=hidden_size,
             embedding_size=chosen.embedding_size or hidden_size,
             pooling=chosen.pooling,

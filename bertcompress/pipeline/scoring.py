@@ -81,7 +81,7 @@ def _make_dev_loss(run: Run, num_workers: int, num_threads: int | None = None) -
     return MakeDevLoss(
         run.space,
         run.path("supernet", "supernet.safetensors").read_bytes(),
-        sample_rows(run.splits["validation"], chosen.max_validation_rows, run.recipe.seed),
+        sample_rows(run.student_splits["validation"], chosen.max_validation_rows, run.recipe.seed),
         run.task,
         chosen.cache_mib * MIB // num_workers,
         num_threads,
@@ -97,7 +97,7 @@ def scores_path(run: Run) -> Path:
     chosen = run.recipe.search
     inputs = {
         "supernet": hash_file(run.path("supernet", "supernet.safetensors")),
-        "validation": hash_file(run.path("data", "validation.safetensors")),
+        "validation": hash_file(run.path(run.student_stage, "validation.safetensors")),
         "max_validation_rows": chosen.max_validation_rows,
         "seed": run.recipe.seed,
     }

@@ -137,6 +137,10 @@ class Space(Section):
     embedding_size: Count | None = Field(
         default=None, description="width of factorized embeddings; null: hidden_size"
     )
+    vocabulary: Literal["full", "corpus"] = Field(
+        default="full",
+        description="embed all of the teacher's tokens, or those of the training texts (WordPiece only)",
+    )
     pooling: Pooling = Field(default="mean", description="how tokens become one vector")
 
 

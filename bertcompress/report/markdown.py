@@ -49,6 +49,8 @@ def _head(data: Mapping[str, Any]) -> Iterator[str]:
     yield f"# {escape(data['name'])}"
     if data.get("description"):
         yield escape(data["description"])
+    if data.get("vocabulary"):
+        yield escape(f"Vocabulary: {data['vocabulary']}")
     if data.get("verdict"):
         yield f"**{escape(data['verdict'])}**"
     if data.get("budgets"):
