@@ -33,7 +33,7 @@ from bertcompress.supernet.ranking import (
 
 STRATEGIES = ("spos", "fair", "magic-t", "magic-a", "magic-at")
 VARIED = {
-    "lambda": [f"magic-a:weight={weight:g}" for weight in (0.1, 0.3, 3.0, 10.0)],
+    "lambda": [f"magic-a:weight={weight:g}" for weight in (0.1, 1.0, 3.0, 10.0)],
     "ramp": ["magic-a:start_fraction=0,end_fraction=0"],
     "anchor": [f"magic-a:anchor={anchor}" for anchor in ("fixed", "teacher")],
     "replaced": [f"magic-t:replaced_positions={count}" for count in (2, 3)],
@@ -52,7 +52,7 @@ class Setting:
 
     strategy: str
     length: float = 1.0
-    weight: float = 1.0
+    weight: float = 0.3
     anchor: str = "best"
     start_fraction: float = 0.2
     end_fraction: float = 0.4

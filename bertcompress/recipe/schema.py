@@ -147,7 +147,7 @@ class Space(Section):
 class Alignment(Section):
     """The pull of a child towards the anchor (magic-a, magic-at)."""
 
-    weight: Weight = Field(default=1.0, description="lambda at its full height")
+    weight: Weight = Field(default=0.3, description="lambda at its full height")
     start_fraction: Share = Field(default=0.2, description="share of steps before lambda starts to rise")
     end_fraction: Share = Field(
         default=0.4, description="share of steps by which lambda is at its full height"
