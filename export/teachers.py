@@ -79,7 +79,9 @@ def load_classifier(location: str) -> PreTrainedModel:
                 f"{location}: holds {', '.join(config.architectures or ()) or 'no head'}; export takes a "
                 f"model that ends in {HEAD_SUFFIX}, fine-tune one first"
             )
-        model = AutoModelForSequenceClassification.from_pretrained(location, dtype=torch.float32)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            location, dtype=torch.float32, use_safetensors=True
+        )
     except (OSError, ValueError) as error:
         raise TeacherError(f"{location}: cannot be loaded: {str(error).strip().splitlines()[0]}") from error
     return model.eval()

@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LAYERS = (
     "errors", "space", "recipe", "recipe_template", "run_folder", "standalone", "checkpoint", "curve", "hub",
+    "package_folders",
     "data", "model", "training", "teacher", "supernet", "search", "measure", "export", "latency", "distill",
     "benchmark", "report", "pipeline", "command_line", "commands_export", "commands_latency",
     "commands_supernet", "commands_search", "cli",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,36 @@ def test_package_resolves_to_the_folder_of_its_weights(
         resolve_teacher("package:my-tiny-teacher")
     tiny_bert.save_pretrained(package / "model")
     assert resolve_teacher("package:my-tiny-teacher") == str(package / "model")
+
+
+def test_package_without_init_is_searched_in_all_its_folders(
+    package: Path, tiny_bert: BertForSequenceClassification, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (package / "__init__.py").unlink()
+    other = tmp_path / "other" / "my_tiny_teacher"
+    other.mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(other.parent))
+    with pytest.raises(TeacherError, match="package my-tiny-teacher holds no"):
+        resolve_teacher("package:my-tiny-teacher")
+    for folder in (package, other):
+        tiny_bert.save_pretrained(folder / "model")
+        assert resolve_teacher("package:my-tiny-teacher") == str(folder / "model")
+        shutil.rmtree(folder / "model")
+
+
+def test_pickled_weights_are_refused_and_the_way_out_works(
+    package: Path, tiny_bert: BertForSequenceClassification
+) -> None:
+    tiny_bert.config.save_pretrained(package)
+    torch.save(tiny_bert.state_dict(), package / "pytorch_model.bin")
+    for source in (str(package), "package:my-tiny-teacher"):
+        with pytest.raises(TeacherError, match=r"pytorch_model\.bin, which is unpickled.*save_pretrained"):
+            resolve_teacher(source)
+    # As from the Hub, where only the loading sees the files.
+    with pytest.raises(TeacherError, match="cannot be loaded"):
+        load_teacher(str(package), LABELS)
+    BertForSequenceClassification.from_pretrained(package).save_pretrained(package)
+    assert resolve_teacher("package:my-tiny-teacher") == resolve_teacher(str(package)) == str(package)
 
 
 @pytest.mark.parametrize(

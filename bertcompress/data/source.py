@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from importlib.resources import files as package_files
 from pathlib import Path
 
 from datasets import (
@@ -21,6 +20,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from bertcompress.errors import DataError
 from bertcompress.hub import cache_only, hub_answers
+from bertcompress.package_folders import package_folders
 
 PACKAGE_PREFIX = "package:"
 BUILDERS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
@@ -116,12 +116,15 @@ def _split_paths(source: str, files: Files | None) -> dict[str, list[Path]]:
 def _package_root(source: str) -> Path:
     name, _, inside = source.removeprefix(PACKAGE_PREFIX).partition("/")
     try:
-        root = Path(str(package_files(name.replace("-", "_"))))
+        folders = package_folders(name)
     except ModuleNotFoundError as error:
         raise DataError(
             f"data.source: {source}: the package {name} is not installed; run `pip install {name}`"
         ) from error
-    return root / inside
+    if not folders:
+        raise DataError(f"data.source: {source}: {name} is a single module and has no files")
+    paths = [folder / inside for folder in folders]
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def _data_files(folder: Path) -> list[Path]:
