@@ -271,6 +271,15 @@ class SearchSpace:
             raise SpaceError.from_problems("search space", problems)
         return cls(dimensions, (tuple(operators),) * num_positions)
 
+    @classmethod
+    def of_names(cls, dimensions: Dimensions, names: Sequence[Sequence[str]]) -> SearchSpace:
+        """The space whose positions have the operators of these words, a sequence for each position.
+
+        Raises:
+            SpaceError: a word is no operator, or the positions are none of a space.
+        """
+        return cls(dimensions, tuple(tuple(Operator.parse(name) for name in words) for words in names))
+
     @property
     def num_positions(self) -> int:
         """Length of a child, identities included."""

@@ -10,7 +10,13 @@ import pytest
 import yaml
 
 from bertcompress.errors import RecipeError
-from bertcompress.recipe import Recipe, list_recipes, load_recipe, teacher_sized_operators
+from bertcompress.recipe import (
+    Recipe,
+    list_recipes,
+    load_recipe,
+    operators_by_position,
+    teacher_sized_operators,
+)
 from bertcompress.recipe.budget import ends
 from bertcompress.space import Operator
 
@@ -38,6 +44,36 @@ BAD = {
     "even kernel": ("conv3", "conv4", ["space.operators[2]", "conv3 or conv5"]),
     "one operator": ("mha3, ffn384, conv3, identity", "mha3", ["space.operators", "two or more"]),
     "operator twice": ("ffn384", "mha3", ["space.operators: mha3 is there twice"]),
+    "unknown operator at a position": (
+        "[mha3, ffn384, conv3, identity]",
+        "[[mha3], [conv3, lstm3]], num_positions: 2",
+        ['space.operators[1][1]: "lstm3"', "mhaH"],
+    ),
+    "operator twice at a position": (
+        "[mha3, ffn384, conv3, identity]",
+        "[[mha3, mha3], conv3], num_positions: 2",
+        ["space.operators[0]: mha3 is there twice"],
+    ),
+    "no operator at a position": (
+        "[mha3, ffn384, conv3, identity]",
+        "[[mha3, conv3], []], num_positions: 2",
+        ["space.operators[1]: no operator"],
+    ),
+    "teacher-sized at a position": (
+        "[mha3, ffn384, conv3, identity]",
+        "[[mha3, conv3], teacher-sized], num_positions: 2",
+        ["space.operators[1]: teacher-sized stands for every position"],
+    ),
+    "no choice at any position": (
+        "[mha3, ffn384, conv3, identity]",
+        "[[mha3], [conv3]], num_positions: 2",
+        ["space.operators: one operator at every position"],
+    ),
+    "lists for other positions than there are": (
+        "[mha3, ffn384, conv3, identity]",
+        "[[mha3, conv3], [conv3]], num_positions: 3",
+        ["space: operators has lists for 2 positions, and num_positions is 3"],
+    ),
     "three text columns": ("[text]", "[a, b, c]", ["task.text_columns", "at most 2"]),
     "no source": ("{source: reviews.csv}", "{max_length: 64}", ["data.source: missing", "Hub id"]),
     "unknown split": ("source: reviews.csv", "source: x, files: {trian: a}", ["data.files.trian", "train"]),
@@ -228,6 +264,18 @@ def test_a_file_that_is_not_text_is_refused(recipe_file: Path) -> None:
     recipe_file.write_bytes(b"\xff\xfe\x00name")
     with pytest.raises(RecipeError, match="UTF-8"):
         load_recipe(recipe_file)
+
+
+def test_operators_by_position_read_back_and_one_alone_needs_no_list(recipe_file: Path) -> None:
+    written = "space={num_positions: 3, operators: [[mha3, identity], conv3, [ffn384]]}"
+    recipe = load_recipe(recipe_file, [written])
+    assert operators_by_position(recipe.space.operators) == (("mha3", "identity"), ("conv3",), ("ffn384",))
+    recipe_file.write_text(recipe.to_yaml(), encoding="utf-8")
+    assert load_recipe(recipe_file) == recipe
+
+
+def test_the_same_operators_everywhere_are_not_lists(recipe_file: Path) -> None:
+    assert operators_by_position(load_recipe(recipe_file).space.operators) is None
 
 
 def test_teacher_sized_operators_are_buildable_and_divide() -> None:

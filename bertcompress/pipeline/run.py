@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from bertcompress.latency.table import LatencyTable
 from bertcompress.measure import Conditions
 from bertcompress.model.convert_bert import bert_architecture
 from bertcompress.pipeline.costs import LATENCY, cost_function, latency_conditions
-from bertcompress.recipe import TEACHER_SIZED, Recipe, teacher_sized_operators
+from bertcompress.recipe import TEACHER_SIZED, Recipe, operators_by_position, teacher_sized_operators
 from bertcompress.run_folder import RunFolder, read_json
 from bertcompress.search import Budgets, CostOf
 from bertcompress.space import Architecture, SearchSpace
@@ -163,7 +164,10 @@ class Run:
             embedding_size=chosen.embedding_size or hidden_size,
             pooling=chosen.pooling,
         )
-        operators = chosen.operators
+        by_position = operators_by_position(chosen.operators)
+        if by_position is not None:
+            return SearchSpace.of_names(dimensions, by_position)
+        operators: Sequence[Any] = chosen.operators
         if operators == (TEACHER_SIZED,):
             config = load_config(self.teacher_location)
             operators = teacher_sized_operators(config.num_attention_heads, config.intermediate_size)

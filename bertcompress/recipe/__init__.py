@@ -1,6 +1,14 @@
 """Recipes: what a run is made from, checked whole before anything starts."""
 
 from bertcompress.recipe.loading import list_recipes, load_recipe
-from bertcompress.recipe.schema import TEACHER_SIZED, Recipe, teacher_sized_operators
+from bertcompress.recipe.operators import TEACHER_SIZED, operators_by_position, teacher_sized_operators
+from bertcompress.recipe.schema import Recipe
 
-__all__ = ["TEACHER_SIZED", "Recipe", "list_recipes", "load_recipe", "teacher_sized_operators"]
+__all__ = [
+    "TEACHER_SIZED",
+    "Recipe",
+    "list_recipes",
+    "load_recipe",
+    "operators_by_position",
+    "teacher_sized_operators",
+]

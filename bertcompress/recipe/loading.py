@@ -16,12 +16,13 @@ from pydantic_core import ErrorDetails
 
 from bertcompress.errors import RecipeError
 from bertcompress.recipe.budget import NUMBER_MARK, RANGE_MARK
+from bertcompress.recipe.operators import BY_POSITION_MARK, SAME_MARK
 from bertcompress.recipe.schema import Recipe
 
 RECIPES_PACKAGE = "bertcompress.recipes"
 SUFFIXES = (".yaml", ".yml")
-# What pydantic adds to a place: that a mapping's key is meant, and the form of a limit.
-MARKS = ("[key]", NUMBER_MARK, RANGE_MARK)
+# What pydantic adds to a place: that a mapping's key is meant, and the form of a limit or of operators.
+MARKS = ("[key]", NUMBER_MARK, RANGE_MARK, SAME_MARK, BY_POSITION_MARK)
 
 
 def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:

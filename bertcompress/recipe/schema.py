@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from bertcompress.errors import SpaceError
 from bertcompress.recipe.budget import CONDITIONS, Budget
-from bertcompress.recipe.section import Count, Length, Positive, Precision, Provider, Section
-from bertcompress.space import Operator, Pooling
-
-TEACHER_SIZED = "teacher-sized"
+from bertcompress.recipe.operators import TEACHER_SIZED, Operators, operators_by_position
+from bertcompress.recipe.section import (
+    Count,
+    Length,
+    Positive,
+    Precision,
+    Provider,
+    Section,
+    as_list,
+    different,
+)
+from bertcompress.space import Pooling
 
 Fraction: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
@@ -23,48 +29,15 @@ Weight: TypeAlias = Annotated[float, Field(ge=0)]
 SPLITS = ("train", "validation", "test")
 
 
-def _operator_word(name: str) -> str:
-    if name != TEACHER_SIZED:
-        try:
-            Operator.parse(name)
-        except SpaceError as error:
-            raise ValueError(str(error)) from None
-    return name
-
-
 def _split_word(name: str) -> str:
     if name not in SPLITS:
         raise ValueError(f"{name!r} is no split; name {', '.join(SPLITS)}")
     return name
 
 
-def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    repeated = sorted({str(value) for value in values if values.count(value) > 1})
-    if repeated:
-        raise ValueError(f"{', '.join(repeated)} is there twice; name each once")
-    return values
-
-
-def _operator_choice(names: tuple[str, ...]) -> tuple[str, ...]:
-    if TEACHER_SIZED in names and len(names) > 1:
-        raise ValueError(f"{TEACHER_SIZED} stands alone; name it or operators, not both")
-    if TEACHER_SIZED not in names and len(names) < 2:
-        raise ValueError("one operator leaves no choice to search; name two or more")
-    return _different(names)
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Operators: TypeAlias = Annotated[
-    tuple[Annotated[str, AfterValidator(_operator_word)], ...],
-    BeforeValidator(_as_list),
-    AfterValidator(_operator_choice),
-]
-Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
-Counts: TypeAlias = Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_different)]
-Lengths: TypeAlias = Annotated[tuple[Length, ...], Field(min_length=1), AfterValidator(_different)]
+Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
+Counts: TypeAlias = Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(different)]
+Lengths: TypeAlias = Annotated[tuple[Length, ...], Field(min_length=1), AfterValidator(different)]
 
 
 class Task(Section):
@@ -73,11 +46,11 @@ class Task(Section):
     kind: Literal["text-classification"] = Field(
         default="text-classification", description="the kind of task"
     )
-    text_columns: Annotated[tuple[str, ...], BeforeValidator(_as_list), AfterValidator(_different)] = Field(
+    text_columns: Annotated[tuple[str, ...], BeforeValidator(as_list), AfterValidator(different)] = Field(
         default=("text",), min_length=1, max_length=2, description="the text's column, or two for pairs"
     )
     label_column: str = Field(default="label", description="the label's column")
-    label_names: Annotated[tuple[str, ...], AfterValidator(_different)] | None = Field(
+    label_names: Annotated[tuple[str, ...], AfterValidator(different)] | None = Field(
         default=None, min_length=2, description="names of the class ids in order; null: sorted, from the data"
     )
 
@@ -131,7 +104,8 @@ class Space(Section):
     num_positions: Annotated[int, Field(ge=1, le=48)] = Field(default=6, description="the longest chain")
     operators: Operators = Field(
         default=(TEACHER_SIZED,),
-        description="mhaH, ffnW, convK, identity, the same choice at every position; or teacher-sized",
+        description="mhaH, ffnW, convK, identity, the same choice at every position; or teacher-sized; "
+        "or a list of such lists, one a position",
     )
     hidden_size: Count | None = Field(default=None, description="width of the chain; null: the teacher's")
     embedding_size: Count | None = Field(
@@ -142,6 +116,16 @@ class Space(Section):
         description="embed all of the teacher's tokens, or those of the training texts (WordPiece only)",
     )
     pooling: Pooling = Field(default="mean", description="how tokens become one vector")
+
+    @model_validator(mode="after")
+    def _operators_of_every_position(self) -> Self:
+        by_position = operators_by_position(self.operators)
+        if by_position is not None and len(by_position) != self.num_positions:
+            raise ValueError(
+                f"operators has lists for {len(by_position)} positions, and num_positions is "
+                f"{self.num_positions}; make them equal"
+            )
+        return self
 
 
 class Alignment(Section):
@@ -281,7 +265,7 @@ class Student(Section):
 class Export(Section):
     """What is written for serving."""
 
-    precisions: Annotated[tuple[Precision, ...], AfterValidator(_different)] = Field(
+    precisions: Annotated[tuple[Precision, ...], AfterValidator(different)] = Field(
         default=("fp32", "int8"), min_length=1, description="an ONNX file for each"
     )
     max_metric_drop: Share = Field(default=0.01, description="a precision that loses more is not recommended")
@@ -355,18 +339,3 @@ class Recipe(Section):
     def to_yaml(self) -> str:
         """The recipe with every default written out; `load_recipe` reads it back as an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def teacher_sized_operators(num_attention_heads: int, intermediate_size: int) -> tuple[str, ...]:
-    """What `teacher-sized` stands for: a teacher's own sizes, their halves and quarters, convs, identity."""
-
-    def parts(kind: str, size: int) -> Sequence[str]:
-        return [f"{kind}{size // part}" for part in (1, 2, 4) if size % part == 0]
-
-    return (
-        *parts("mha", num_attention_heads),
-        *parts("ffn", intermediate_size),
-        "conv3",
-        "conv5",
-        "identity",
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,3 +19,16 @@ class Section(BaseModel):
     """Keys of one section: unknown ones are refused, numbers are text where text is wanted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
+
+
+def different(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values, unless one is there twice."""
+    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"{', '.join(repeated)} is there twice; name each once")
+    return values
+
+
+def as_list(value: Any) -> Any:
+    """One word as a list of it."""
+    return [value] if isinstance(value, str) else value
