@@ -91,6 +91,32 @@ def test_no_cost_is_negative_however_noisy_the_clock(seed):
     assert min(intercept_ms, *costs.values()) >= 0
 
 
+@given(
+    names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=6, unique=True),
+    seed=st.integers(0, 99),
+    data=st.data(),
+)
+@settings(max_examples=25, deadline=None)
+def test_costs_that_grow_with_size_are_found_again_and_noise_never_orders_them(names, seed, data):
+    space = make_space(4, names)
+    operators = space_operators(space)
+    increase = data.draw(st.lists(st.floats(0.1, 1.0), min_size=len(operators), max_size=len(operators)))
+    costs = [
+        sum(increase[j] for j, other in enumerate(operators) if other.kind == one.kind and other <= one)
+        for one in operators
+    ]
+    chains = fitting_chains(space, 16, random.Random(seed))
+    measured = counts_matrix(chains, operators) @ np.array([0.3, *costs])
+    _, found = fit_coefficients(chains, measured, operators, growing=True)
+    assert list(found.values()) == pytest.approx(costs, rel=1e-6)
+    noisy = measured * np.random.default_rng(seed).uniform(0.2, 5, len(chains))
+    _, found = fit_coefficients(chains, noisy, operators, growing=True)
+    for one in operators:
+        for other in operators:
+            if one.kind == other.kind and one.size <= other.size:
+                assert found[one.name] <= found[other.name]
+
+
 @given(num_positions=st.integers(1, 10), seed=st.integers(0, 9))
 @settings(max_examples=20, deadline=None)
 def test_chains_tell_every_operator_and_span_all_lengths(num_positions, seed):

@@ -82,18 +82,35 @@ class LatencyTable:
 
 
 def fit_coefficients(
-    chains: Sequence[Child], latencies_ms: Sequence[float], operators: Sequence[Operator]
+    chains: Sequence[Child],
+    latencies_ms: Sequence[float],
+    operators: Sequence[Operator],
+    *,
+    growing: bool = False,
 ) -> tuple[float, dict[str, float]]:
     """Intercept and cost per operator name, none below zero, with the least squared relative error.
 
     The error of a chain far below the median counts relative to a share of that: the weights of a tiny
     network stay in the cache, and its operators are cheaper there than in most networks of the space.
+
+    With `growing` an operator costs no less than a smaller one of its kind: where sizes are many and chains
+    few, the noise would otherwise order them.
     """
     measured = np.asarray(latencies_ms, dtype=np.float64)
     scale = np.maximum(measured, FLOOR_OF_MEDIAN * np.median(measured))
-    solution, _ = nnls(counts_matrix(chains, operators) / scale[:, None], measured / scale)
-    costs = {operator.name: float(cost) for operator, cost in zip(operators, solution[1:], strict=True)}
-    return float(solution[0]), costs
+    sums = _sums_of_increases(operators) if growing else np.eye(1 + len(operators))
+    solution, _ = nnls(counts_matrix(chains, operators) @ sums / scale[:, None], measured / scale)
+    found = sums @ solution
+    costs = {operator.name: float(cost) for operator, cost in zip(operators, found[1:], strict=True)}
+    return float(found[0]), costs
+
+
+def _sums_of_increases(operators: Sequence[Operator]) -> np.ndarray:
+    """The matrix from the intercept and each operator's increase over the next smaller one to the costs."""
+    rows = [[one.kind == other.kind and other.size <= one.size for other in operators] for one in operators]
+    sums = np.eye(1 + len(operators))
+    sums[1:, 1:] = np.array(rows, dtype=np.float64)
+    return sums
 
 
 def prediction_error(
@@ -156,17 +173,19 @@ def build_latency_table(
     num_heldout: int = 4,
     clock: str = "wall",
     seconds_each: float = 0.5,
+    growing: bool = False,
     on_progress: OnProgress | None = None,
 ) -> LatencyTable:
     """The table for a space, from `store` where it was measured before in the same way on this machine.
 
     More than `num_chains` are exported where the space has more operators than those can tell apart.
+    `growing` is that of `fit_coefficients`.
     """
     operators = space_operators(space)
     machine = machine_key(conditions.provider)
     key = {
         "table": {**vars(space.dimensions), "operators": [operator.name for operator in operators]},
-        "settings": [space.num_positions, num_chains, num_heldout, clock],
+        "settings": [space.num_positions, num_chains, num_heldout, clock, *(["growing"] if growing else [])],
         "conditions": conditions.to_dict(),
         "machine": machine,
     }
@@ -182,7 +201,7 @@ def build_latency_table(
         seconds_each=seconds_each,
         on_progress=on_progress,
     )
-    intercept_ms, costs = fit_coefficients(fitted, measured[: len(fitted)], operators)
+    intercept_ms, costs = fit_coefficients(fitted, measured[: len(fitted)], operators, growing=growing)
     predicted = [intercept_ms + sum(costs[operator.name] for operator in chain) for chain in heldout]
     mape_percent, kendall = prediction_error(predicted, measured[len(fitted) :])
     table = LatencyTable(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -43,17 +44,36 @@ def operator_table(
     it is those of the recipe's section latency.
     """
     attentions, feed_forwards = uniform_bert_operators(run)
-    extra = [op for op in (*attentions, *feed_forwards) if op not in run.space.choices[0]]
+    baseline = (*attentions, *feed_forwards)
+    choices = [(*position, *(o for o in baseline if o not in position)) for position in run.space.choices]
+    return table_of_choices(run, choices, num_heldout, conditions=conditions)
+
+
+def table_of_choices(
+    run: Run,
+    choices: Sequence[tuple[Operator, ...]],
+    num_heldout: int | None = None,
+    *,
+    conditions: Conditions | None = None,
+    growing: bool = False,
+) -> LatencyTable:
+    """`operator_table` for any operators at the run's dimensions, one tuple a position.
+
+    With `growing` it is of many sizes of each kind: it is fitted on two chains an operator at least, and no
+    operator costs less than a smaller one of its kind.
+    """
     chosen, conditions = run.recipe.latency, conditions or run.conditions
+    num_operators = len({operator for operators in choices for operator in operators})
     return build_latency_table(
-        SearchSpace(run.space.dimensions, tuple((*position, *extra) for position in run.space.choices)),
+        SearchSpace(run.space.dimensions, tuple(choices)),
         conditions,
         export_architecture,
         rng=random.Random(run.recipe.seed),
         store=LatencyStore(),
-        num_chains=chosen.num_chains,
+        num_chains=max(chosen.num_chains, 2 * num_operators) if growing else chosen.num_chains,
         num_heldout=chosen.num_heldout if num_heldout is None else num_heldout,
         clock=best_clock(conditions),
+        growing=growing,
         on_progress=lambda done, total: run.say(f"latency: {done} of {total} chains exported"),
     )
 
