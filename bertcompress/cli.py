@@ -26,7 +26,13 @@ from bertcompress.command_line import (
 )
 from bertcompress.commands_export import export_model
 from bertcompress.commands_latency import app as latency_app
-from bertcompress.commands_search import CountsOption, LatenciesOption, RunArgument, search_budgets
+from bertcompress.commands_search import (
+    CountsOption,
+    LatenciesOption,
+    RunArgument,
+    evolve_space,
+    search_budgets,
+)
 from bertcompress.commands_supernet import interference, rank
 from bertcompress.errors import DataError
 
@@ -138,6 +144,7 @@ app.add_typer(latency_app, name="latency")
 app.command("export-model")(export_model)
 app.command("interference")(interference)
 app.command("rank")(rank)
+app.command("evolve-space")(evolve_space)
 
 
 @app.command()

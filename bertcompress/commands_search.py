@@ -1,4 +1,4 @@
-"""`bertcompress search` with several budgets: one trained supernet, a winner for each combination."""
+"""`bertcompress search` with several budgets, and `evolve-space`: a better space to search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from bertcompress.command_line import EXIT_BUDGET_BROKEN, plain_errors
+from bertcompress.command_line import EXIT_BUDGET_BROKEN, RunDirOption, SetOption, plain_errors
+from bertcompress.run_folder import write_atomically
 
 MANY = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _NUMBER = re.compile(r"([0-9][0-9_]*\.?[0-9]*(?:e[+-]?[0-9]+)?)([kmg]?)", re.IGNORECASE)
@@ -77,3 +78,42 @@ def search_budgets(
     typer.echo(f"Written: {folder / 'search' / 'budgets.json'} and budgets.md")
     if not any(row["winner"] for row in found["combinations"]):
         raise typer.Exit(EXIT_BUDGET_BROKEN)
+
+
+def evolve_space(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A recipe, or the folder of a run.")],
+    run_dir: RunDirOption = None,
+    overrides: SetOption = None,
+    generations: Annotated[int, typer.Option(min=1, help="Trainings, each followed by a selection.")] = 4,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of a generation.")] = 400,
+    paths: Annotated[int, typer.Option(min=2, help="Operators of a position that run side by side.")] = 2,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Also write the evolved recipe here.", show_default=False),
+    ] = None,
+) -> None:
+    """Evolve the operators of every position, and write the recipe whose space they are (AutoSpace).
+
+    Operators whose learnt fitness is low, or that waste time on this machine, give way to mutations of the
+    fit ones. A killed command goes on where it was.
+    """
+    with plain_errors(shlex.join(["bertcompress", "evolve-space", run])):
+        from rich.console import Console
+
+        from bertcompress.pipeline.evolved_space import RECIPE
+        from bertcompress.pipeline.space_evolution import EvolutionSettings
+        from bertcompress.pipeline.space_evolution import evolve_space as evolve
+        from bertcompress.pipeline.trained import refresh_report, trained_run
+        from bertcompress.report import print_evolution
+
+        console = Console()
+        opened = trained_run(run, run_dir, overrides or [], until="teacher", console=console)
+        with opened.folder.lock():
+            result = evolve(opened, EvolutionSettings(generations, steps, paths))
+            refresh_report(opened)
+        written = opened.folder.path / RECIPE
+        if output is not None:
+            write_atomically(output, written.read_bytes())
+            written = output
+    print_evolution(result, console)
+    typer.echo(f"Wrote {written}; go on with: {shlex.join(['bertcompress', 'run', str(written)])}")

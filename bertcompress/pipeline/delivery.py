@@ -23,6 +23,7 @@ from bertcompress.measure import CLOCKS, Conditions, best_clock, measure_files
 from bertcompress.model import CompactBertForSequenceClassification
 from bertcompress.model.convert_bert import compact_from_bert
 from bertcompress.pipeline.costs import LATENCY, speedup_limits
+from bertcompress.pipeline.evolved_space import evolution_finding
 from bertcompress.pipeline.run import Run
 from bertcompress.report import build_report
 from bertcompress.run_folder import read_json
@@ -200,9 +201,10 @@ def report_data(run: Run) -> dict[str, Any]:
 
 
 def supernet_findings(run: Run) -> dict[str, Any]:
-    """What `interference` and `rank` left with the supernet; each is missing until it was run."""
+    """What `interference`, `rank` and `evolve-space` found; each is missing until it was run."""
     paths = {name: run.path("supernet", f"{name}.json") for name in ("ranking", "interference")}
-    return {name: read_json(path) for name, path in paths.items() if path.exists()}
+    found = {name: read_json(path) for name, path in paths.items() if path.exists()}
+    return found | evolution_finding(run)
 
 
 def _curves(run: Run) -> dict[str, list[dict[str, float]]]:

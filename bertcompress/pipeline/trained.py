@@ -1,4 +1,4 @@
-"""A run whose supernet is trained, found in its folder or made from a recipe; its report, kept current."""
+"""A run that is trained so far, found in its folder or made from a recipe; its report, kept current."""
 
 from __future__ import annotations
 
@@ -19,26 +19,31 @@ from bertcompress.run_folder import MANIFEST, RunFolder
 
 
 def trained_run(
-    target: str, run_dir: Path | None, overrides: Sequence[str], *, console: Console | None
+    target: str,
+    run_dir: Path | None,
+    overrides: Sequence[str],
+    *,
+    until: str = "supernet",
+    console: Console | None,
 ) -> Run:
-    """The run in the folder `target`, or that of the recipe `target`, run up to its supernet where needed.
+    """The run in the folder `target`, or that of the recipe `target`, run up to `until` where needed.
 
     Raises:
-        RunFolderError: the folder's supernet is not trained, or overrides are given for a folder.
+        RunFolderError: the folder's stage is not finished, or overrides are given for a folder.
         RecipeError: `target` is neither a run's folder nor a recipe.
     """
     quieten_transformers()
     if not (Path(target) / MANIFEST).is_file():
         recipe = load_recipe(target, list(overrides))
         folder = run_dir or Path("runs") / recipe.name
-        run_recipe(recipe, folder, "supernet", console=console)
+        run_recipe(recipe, folder, until, console=console)
         return Run(recipe, RunFolder(folder), console)
     if overrides or run_dir:
         raise RunFolderError(f"{target}: is a run's folder; --set and --run-dir go with a recipe")
     run = Run(load_recipe(str(Path(target) / "recipe.yaml"), []), RunFolder(Path(target)), console)
-    if "supernet" not in {stage["name"] for stage in run.folder.stage_seconds()}:
+    if until not in {stage["name"] for stage in run.folder.stage_seconds()}:
         raise RunFolderError(
-            f"{target}: its supernet is not trained; run `bertcompress supernet {target}/recipe.yaml "
+            f"{target}: its {until} is not trained; run `bertcompress {until} {target}/recipe.yaml "
             f"--run-dir {target}` first"
         )
     return run
@@ -51,6 +56,11 @@ def keep_result(run: Run, name: str, result: Mapping[str, Any]) -> Path:
     """
     path = run.folder.write_json(f"supernet/{name}.json", result)
     write_pngs(draw_supernet_plots({name: result}), run.path("supernet", "plots"))
+    refresh_report(run)
+    return path
+
+
+def refresh_report(run: Run) -> None:
+    """Write the run's report again, where there is one."""
     if "report" in {stage["name"] for stage in run.folder.stage_seconds()}:
         write_report(run)
-    return path

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bertcompress.report.evolution import print_evolution
 from bertcompress.report.html import write_html
 from bertcompress.report.json import write_json
 from bertcompress.report.markdown import write_markdown
@@ -14,7 +15,7 @@ from bertcompress.report.supernet_plots import draw_supernet_plots
 from bertcompress.report.supernet_rows import print_interference, print_ranking
 from bertcompress.report.terminal import print_table
 
-__all__ = ["build_report", "print_interference", "print_ranking", "print_table"]
+__all__ = ["build_report", "print_evolution", "print_interference", "print_ranking", "print_table"]
 
 
 def build_report(data: Mapping[str, Any], out_dir: Path) -> Path:

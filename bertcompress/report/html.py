@@ -11,6 +11,7 @@ from jinja2 import ChainableUndefined, Environment, PackageLoader
 from markupsafe import Markup
 
 from bertcompress.report import rows, supernet_rows
+from bertcompress.report.evolution import evolution_sections
 from bertcompress.report.json import strict_json
 from bertcompress.report.plots import Plot
 from bertcompress.space import Operator
@@ -103,7 +104,7 @@ def _supernet(data: Mapping[str, Any]) -> list[dict[str, Any]]:
             "warnings": [],
         },
     ]
-    return [section for section in sections if section["rows"]]
+    return [section for section in sections if section["rows"]] + evolution_sections(data)
 
 
 def _choices(space: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bertcompress.report import rows, supernet_rows
+from bertcompress.report.evolution import evolution_sections
 
 
 def write_markdown(data: Mapping[str, Any], path: Path, *, plots: Mapping[str, Path]) -> Path:
@@ -96,6 +97,11 @@ def _supernet(data: Mapping[str, Any]) -> Iterator[str]:
         cells = supernet_rows.interference_rows(interference)
         yield _escaped_table(supernet_rows.INTERFERENCE_HEADINGS, cells)
         yield from map(escape, supernet_rows.interference_words(interference))
+    for section in evolution_sections(data):
+        yield f"## {section['title']}"
+        yield from map(escape, section["words"])
+        if section["rows"]:
+            yield _escaped_table(section["headings"], section["rows"])
 
 
 def _escaped_table(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""The figures of what is known about a supernet: its interference, and how it ranks children."""
+"""The figures of what is known about a supernet: its interference, its ranking, its space's evolution."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bertcompress.report.evolution_plot import evolution_figure
 from bertcompress.report.plots import INK, QUIET, ROLE_COLOURS, STYLE, Plot
 from bertcompress.report.rows import finite
 
@@ -19,7 +20,7 @@ BAR_LIMIT = 12
 
 
 def draw_supernet_plots(data: Mapping[str, Any]) -> list[Plot]:
-    """The figures that the data's "interference" and "ranking" have numbers for."""
+    """The figures that the data's "interference", "ranking" and "evolution" have numbers for."""
     with matplotlib.rc_context(STYLE):
         drawn = [
             (
@@ -31,6 +32,11 @@ def draw_supernet_plots(data: Mapping[str, Any]) -> list[Plot]:
                 "ranking",
                 "Ranking: the supernet's score against stand-alone training, beside what costs nothing",
                 ranking_figure(data.get("ranking") or {}),
+            ),
+            (
+                "evolution",
+                "Evolution of the space: fitness of a position's operators, 1 their mean, a cross: dropped",
+                evolution_figure(data.get("evolution") or {}),
             ),
         ]
     return [Plot(name, caption, figure) for name, caption, figure in drawn if figure is not None]

@@ -22,7 +22,7 @@ from bertcompress.search.driver import (
 )
 from bertcompress.search.evolution import Evolution
 from bertcompress.search.exact import Exact
-from bertcompress.search.feasibility import PricedChild, check_feasible, nearest_child
+from bertcompress.search.feasibility import PricedChild, check_feasible, fitting_child, nearest_child
 from bertcompress.search.pareto import pareto_front
 from bertcompress.search.parsec import Parsec
 from bertcompress.search.progressive import Progressive
@@ -64,6 +64,7 @@ __all__ = [
     "SearchResult",
     "Searcher",
     "check_feasible",
+    "fitting_child",
     "nearest_child",
     "one_by_one",
     "pareto_front",

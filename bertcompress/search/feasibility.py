@@ -37,14 +37,19 @@ def check_feasible(space: SearchSpace, cost_of: CostOf, budgets: Budgets, rng: r
         BudgetError: no child fits; names the smallest (or largest) reachable value of each budget that cannot
             be met alone, or else the nearest values that can be met together, and the children that do.
     """
-    if not budgets.limits:
-        return space.smallest()
-    program = _program(space, cost_of, rng)
-    child = _fitting_child(program, cost_of, budgets)
+    child = fitting_child(space, cost_of, budgets, rng)
     if child is not None:
         return child
+    program = _program(space, cost_of, rng)
     problems = _single_problems(program, cost_of, budgets) or _joint_problems(program, cost_of, budgets)
     raise BudgetError.from_problems("budget", problems)
+
+
+def fitting_child(space: SearchSpace, cost_of: CostOf, budgets: Budgets, rng: random.Random) -> Child | None:
+    """As `check_feasible`, but None where no child fits, and no word why."""
+    if not budgets.limits:
+        return space.smallest()
+    return _fitting_child(_program(space, cost_of, rng), cost_of, budgets)
 
 
 def nearest_child(space: SearchSpace, cost_of: CostOf, budgets: Budgets, rng: random.Random) -> PricedChild:

@@ -1,0 +1,278 @@
+"""`bertcompress evolve-space`: a run's space, its operators judged while they train, and replaced.
+
+A generation is a training (weights and fitness together) and a selection. Each is kept when it is done, and a
+training has checkpoints, so that a killed evolution goes on where it was and ends alike."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from bertcompress import __version__
+from bertcompress.checkpoint import CHECKPOINT_NAME
+from bertcompress.curve import TrainingLog
+from bertcompress.distill import DistillLoss, DistillWeights, embedding_groups
+from bertcompress.latency.table import LatencyTable
+from bertcompress.pipeline.compression import started_supernet
+from bertcompress.pipeline.costs import cost_function
+from bertcompress.pipeline.evolved_space import (
+    FOLDER,
+    RECIPE,
+    RESULT,
+    describe_evolution,
+    evolved_recipe,
+    made_from,
+    operator_ms,
+)
+from bertcompress.pipeline.operator_costs import table_of_choices
+from bertcompress.pipeline.preparation import checkpoint_every
+from bertcompress.pipeline.run import Run
+from bertcompress.run_folder import make_atomically, read_json
+from bertcompress.search import fitting_child
+from bertcompress.search.autospace import Change, Choices, Rules, evolve
+from bertcompress.search.mutations import Ladder
+from bertcompress.space import Operator, SearchSpace
+from bertcompress.supernet import SuperBert, nearest_child
+from bertcompress.supernet.gating import FitnessSettings, GatedChain, train_fitness
+from bertcompress.supernet.inherit import inherit
+from bertcompress.training import FitSettings, seeded
+
+WEIGHTS = "weights.safetensors"
+GENERATION = "generation.json"
+
+
+@dataclass(frozen=True)
+class EvolutionSettings:
+    """How long a space evolves: generations, optimizer steps of each, and how many operators run at once."""
+
+    generations: int = 4
+    steps: int = 400
+    paths: int = 2
+    drop_share: float = 1 / 3
+    waste_weight: float = 0.2
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Where evolution stands after a generation: choices and fitness of the next, and how it came to them.
+
+    `banned` holds what each position has lost so far.
+    """
+
+    choices: Choices[Operator]
+    logits: list[dict[Operator, float]]
+    banned: list[set[Operator]]
+    record: dict[str, Any]
+
+
+def evolve_space(run: Run, chosen: EvolutionSettings) -> dict[str, Any]:
+    """Evolve the run's space from its fine-tuned teacher; writes the result and the evolved recipe.
+
+    The run's latency and teacher stages are finished. What was finished from the same inputs is read; a
+    killed evolution goes on in the generation it was in.
+    """
+    inputs = _inputs(run, chosen)
+    if run.folder.is_finished(FOLDER, inputs):
+        run.say(f"{FOLDER}: done before, kept")
+        result: dict[str, Any] = read_json(run.folder.path / RESULT)
+        return result
+    start = time.monotonic()
+    numbers = range(1, chosen.generations + 1)
+    run.folder.begin(FOLDER, keep=[_name(number) for number in numbers], inputs=inputs)
+    pool = _Pool(run)
+    now = Generation(run.space.choices, _even(run.space.choices), [set() for _ in run.space.choices], {})
+    records = []
+    for number in numbers:
+        now = _generation(run, pool, chosen, number, now)
+        records.append(now.record)
+    result = describe_evolution(run, pool.tables, records, now.choices, pool.reference)
+    result |= {"settings": asdict(chosen), "made_from": inputs["before"], "recipe": RECIPE}
+    run.folder.write_text(RECIPE, evolved_recipe(run.recipe, now.choices))
+    run.folder.write_json(RESULT, result)
+    for name in (WEIGHTS, CHECKPOINT_NAME):
+        for spent in run.path(FOLDER).glob(f"*/{name}"):
+            spent.unlink()
+    run.folder.mark_finished(FOLDER, inputs, time.monotonic() - start)
+    return result
+
+
+def _inputs(run: Run, chosen: EvolutionSettings) -> dict[str, Any]:
+    return {
+        "before": made_from(run),
+        "version": __version__,
+        "settings": asdict(chosen),
+        "supernet": run.recipe.supernet.model_dump(mode="json"),
+    }
+
+
+def _name(number: int) -> str:
+    return f"generation-{number}"
+
+
+def _even(choices: Choices[Operator]) -> list[dict[Operator, float]]:
+    return [dict.fromkeys(operators, 0.0) for operators in choices]
+
+
+class _Pool:
+    """All that evolution may use, what it costs, and which choices hold a child within the budgets."""
+
+    def __init__(self, run: Run) -> None:
+        teacher, dimensions = run.teacher_architecture, run.space.dimensions
+        known = {operator for operators in run.space.choices for operator in operators}
+        sizes = {operator.kind: operator.size for operator in teacher.operators}
+        self.ladder = Ladder.of_teacher(dimensions, sizes["mha"], sizes["ffn"], sorted(known))
+        self.reference = nearest_child(run.space, teacher.operators)
+        choices = [self.ladder.operators] * run.space.num_positions
+        self.tables: dict[str, LatencyTable] = {
+            name: table_of_choices(run, choices, conditions=conditions, growing=True)
+            for name, conditions in run.latency_conditions.items()
+        }
+        cost_of = cost_function(run.recipe, dimensions, self.tables)
+
+        @cache
+        def feasible(choices: Choices[Operator]) -> bool:
+            space = SearchSpace(dimensions, choices)
+            return fitting_child(space, cost_of, run.budgets, random.Random(run.recipe.seed)) is not None
+
+        self.feasible = feasible
+
+    def costs(self, operator: Operator) -> tuple[float, ...]:
+        """Milliseconds of an operator at every condition of the run."""
+        return tuple(operator_ms(table, operator) for table in self.tables.values())
+
+    def rules(self, chosen: EvolutionSettings) -> Rules[Operator]:
+        """What evolution obeys here."""
+        return Rules(
+            self.reference, self.ladder.mutations, self.feasible, chosen.drop_share, chosen.waste_weight
+        )
+
+
+def _generation(
+    run: Run, pool: _Pool, chosen: EvolutionSettings, number: int, before: Generation
+) -> Generation:
+    """One generation, read where it was finished before."""
+    folder = run.path(FOLDER, _name(number))
+    if (folder / GENERATION).exists():
+        return _read(folder / GENERATION)
+    run.say(f"{FOLDER}: generation {number} of {chosen.generations}")
+    start = time.monotonic()
+    logits = _train(run, chosen, number, before)
+    choices, changes = evolve(
+        before.choices,
+        logits,
+        {operator: pool.costs(operator) for operators in before.choices for operator in operators},
+        pool.rules(chosen),
+        replace=number < chosen.generations,
+        banned=before.banned,
+        rng=random.Random(f"{run.recipe.seed}/{number}"),
+    )
+    record = {
+        "generation": number,
+        "positions": [_change_row(change, row) for change, row in zip(changes, logits, strict=True)],
+        "num_children": SearchSpace(run.space.dimensions, before.choices).num_children,
+        "seconds": round(time.monotonic() - start, 1),
+    }
+    after = Generation(
+        choices,
+        [_carried(row, operators) for row, operators in zip(logits, choices, strict=True)],
+        [lost | set(change.dropped) for lost, change in zip(before.banned, changes, strict=True)],
+        record,
+    )
+    _write(run, number, after)
+    return after
+
+
+def _train(
+    run: Run, chosen: EvolutionSettings, number: int, before: Generation
+) -> list[dict[Operator, float]]:
+    """Train a generation's weights and fitness; the weights are written, the fitness is returned."""
+    wanted, folder = run.recipe.supernet, run.path(FOLDER, _name(number))
+    folder.mkdir(exist_ok=True)
+    settings = FitSettings(
+        chosen.steps,
+        wanted.batch_size,
+        wanted.learning_rate,
+        wanted.warmup_fraction,
+        wanted.weight_decay,
+        checkpoint_every=checkpoint_every(chosen.steps),
+    )
+    # Every generation with random numbers of its own, so that it does not depend on having run the last.
+    with (
+        seeded(random.Random(f"{run.recipe.seed}/train/{number}").getrandbits(31)) as rng,
+        TrainingLog(folder, f"{FOLDER} {number}", run.console) as log,
+    ):
+        supernet = started_supernet(run, SearchSpace(run.space.dimensions, before.choices), rng)
+        if number > 1:
+            inherit(supernet, _load_previous(run, number))
+        chain = GatedChain(supernet, before.choices, before.logits)
+        train_fitness(
+            chain,
+            run.splits["train"],
+            DistillLoss(run.targets, DistillWeights(wanted.distill_weight, wanted.temperature)),
+            settings,
+            FitnessSettings(paths=chosen.paths),
+            weight_groups=embedding_groups(supernet, 1.0 if wanted.train_embeddings else 0.0),
+            rng=rng,
+            log=log,
+        )
+    weights = {name: tensor.contiguous() for name, tensor in supernet.state_dict().items()}
+    make_atomically(folder / WEIGHTS, lambda temporary: save_file(weights, str(temporary)))
+    return chain.logits()
+
+
+def _load_previous(run: Run, number: int) -> SuperBert:
+    previous = read_json(run.path(FOLDER, _name(number - 1), GENERATION))
+    choices = SearchSpace.of_names(run.space.dimensions, previous["trained"])
+    supernet = SuperBert(choices)
+    supernet.load_state_dict(load_file(str(run.path(FOLDER, _name(number - 1), WEIGHTS))))
+    return supernet
+
+
+def _carried(logits: dict[Operator, float], operators: Sequence[Operator]) -> dict[Operator, float]:
+    """Survivors keep their fitness; the new ones start in the middle of it."""
+    kept = [logits[operator] for operator in operators if operator in logits]
+    middle = sum(kept) / len(kept)
+    return {operator: logits.get(operator, middle) for operator in operators}
+
+
+def _change_row(change: Change[Operator], logits: dict[Operator, float]) -> dict[str, Any]:
+    return {
+        "candidates": [
+            {
+                "operator": candidate.operator.name,
+                "logit": logits[candidate.operator],
+                "fitness": candidate.fitness,
+                "waste": candidate.waste,
+                "rival": None if candidate.rival is None else candidate.rival.name,
+                "score": candidate.score,
+                "fate": fate,
+            }
+            for candidate, fate in zip(change.candidates, change.fates, strict=True)
+        ],
+        "added": [{"operator": new.name, "parent": parent.name} for new, parent in change.added],
+    }
+
+
+def _write(run: Run, number: int, generation: Generation) -> None:
+    rows = generation.record["positions"]
+    values = {
+        "record": generation.record,
+        "trained": [[candidate["operator"] for candidate in row["candidates"]] for row in rows],
+        "fitness": [{operator.name: logit for operator, logit in row.items()} for row in generation.logits],
+        "banned": [sorted(operator.name for operator in lost) for lost in generation.banned],
+    }
+    run.folder.write_json(f"{FOLDER}/{_name(number)}/{GENERATION}", values)
+
+
+def _read(path: Path) -> Generation:
+    values = read_json(path)
+    logits = [{Operator.parse(name): logit for name, logit in row.items()} for row in values["fitness"]]
+    banned = [{Operator.parse(name) for name in lost} for lost in values["banned"]]
+    return Generation(tuple(tuple(row) for row in logits), logits, banned, values["record"])
