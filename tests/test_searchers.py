@@ -255,8 +255,9 @@ def test_what_scores_well_becomes_more_likely(name):
         children = searcher.ask(8, rng)
         searcher.tell(evaluated(space, children, lambda child: -sum(o.kind == "conv" for o in child)))
     conv3 = NAMES.index("conv3")
-    assert all(row[conv3] > 1 / len(NAMES) for row in learned(searcher).probabilities)
-    assert learned(searcher).most_likely().count(Operator("conv", 3)) >= 3
+    rows = learned(searcher).probabilities
+    assert all(row[conv3] > 1 / len(NAMES) for row in rows)
+    assert sum(row.argmax() == conv3 for row in rows) >= 3
 
 
 def test_parsec_starts_from_what_it_learned_on_a_shorter_chain():

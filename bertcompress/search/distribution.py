@@ -43,13 +43,6 @@ class OperatorDistribution:
             for operators, row in zip(self.choices, self.probabilities, strict=True)
         )
 
-    def most_likely(self) -> Child:
-        """The child of the most likely operators."""
-        return tuple(
-            operators[int(row.argmax())]
-            for operators, row in zip(self.choices, self.probabilities, strict=True)
-        )
-
     def shares(self, children: Sequence[Child], weights: Array) -> tuple[Array, ...]:
         """The weights (N,) of the children that have each operator, added up: one row a position."""
         totals = tuple(np.zeros(len(operators)) for operators in self.choices)
