@@ -7,9 +7,17 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast, PreTrainedModel
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizerFast,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
 from bertcompress.export.folder import export_folder
 from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
@@ -40,7 +48,7 @@ def compact(
     architecture = Architecture(dimensions, tuple(Operator.parse(name) for name in names))
     config = CompactBertConfig.from_architecture(architecture)
     model = _drawn(lambda: CompactBertForSequenceClassification(config))
-    return _balanced(model, model.head.classifier)
+    return _balanced(model, model.head.classifier, tokenizer())
 
 
 def stock() -> BertForSequenceClassification:
@@ -54,7 +62,24 @@ def stock() -> BertForSequenceClassification:
         max_position_embeddings=40,
     )
     model = _drawn(lambda: BertForSequenceClassification(config))
-    return _balanced(model, model.classifier)
+    return _balanced(model, model.classifier, tokenizer())
+
+
+def roberta() -> RobertaForSequenceClassification:
+    """A RoBERTa of 2 layers and width 32 in eval mode, for `byte_tokenizer`; it has one segment only."""
+    words = byte_tokenizer()
+    config = RobertaConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=42,
+        type_vocab_size=1,
+        pad_token_id=words.pad_token_id,
+    )
+    model = _drawn(lambda: RobertaForSequenceClassification(config))
+    return _balanced(model, model.classifier.out_proj, words)
 
 
 def _drawn(build: Callable[[], Model]) -> Model:
@@ -66,12 +91,12 @@ def _drawn(build: Callable[[], Model]) -> Model:
     return model.eval()
 
 
-def _balanced(model: Model, classifier: nn.Linear) -> Model:
+def _balanced(model: Model, classifier: nn.Linear, words: PreTrainedTokenizerFast) -> Model:
     """The model with a head by which TEXTS fall into both classes, some of them clearly."""
-    words = tokenizer()
     with torch.no_grad():
         classifier.weight *= 4
-        rows = [words(*text) if isinstance(text, tuple) else words(text) for text in TEXTS]
+        pairs = [text if isinstance(text, tuple) else (text,) for text in TEXTS]
+        rows = [words(*pair, truncation=True, max_length=MAX_LENGTH) for pair in pairs]
         logits = [model(**{key: torch.tensor([ids]) for key, ids in row.items()}).logits for row in rows]
         classifier.bias -= torch.cat(logits).mean(dim=0)
     return model
@@ -92,7 +117,23 @@ def tokenizer() -> BertTokenizerFast:
     return BertTokenizerFast(tokenizer_object=rust)
 
 
-def write_folder(model: PreTrainedModel, folder: Path) -> Path:
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """RoBERTa's kind of tokenizer: byte-level BPE with merges learned from VOCABULARY."""
+    special = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>"}
+    rust = Tokenizer(models.BPE())
+    rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    rust.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=290, special_tokens=list(special.values()), initial_alphabet=alphabet, show_progress=False
+    )
+    rust.train_from_iterator([" ".join(VOCABULARY).replace("##", "")] * 3, trainer)
+    rust.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    names = {f"{name}_token": token for name, token in special.items()}
+    return PreTrainedTokenizerFast(tokenizer_object=rust, cls_token="<s>", sep_token="</s>", **names)
+
+
+def write_folder(model: PreTrainedModel, folder: Path, words: PreTrainedTokenizerFast | None = None) -> Path:
     """The exported folder of a model: fp32 and int8, texts cut at MAX_LENGTH tokens."""
-    export_folder(model, tokenizer(), ("negative", "positive"), folder, max_length=MAX_LENGTH)
+    export_folder(model, words or tokenizer(), ("negative", "positive"), folder, max_length=MAX_LENGTH)
     return folder

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exported_folders import MAX_LENGTH, TEXTS, compact, stock, write_folder
+from exported_folders import MAX_LENGTH, TEXTS, byte_tokenizer, compact, roberta, write_folder
 
 from bertcompress.export.runtime import OnnxClassifier
 
@@ -31,7 +31,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("site")
     (root / "page").symlink_to(PAGE)
     write_folder(compact(), root / "compact")
-    write_folder(stock(), root / "stock")
+    write_folder(roberta(), root / "roberta", byte_tokenizer())
     return root
 
 
@@ -49,21 +49,23 @@ def address(site: Path) -> Iterator[str]:
 
 def use_page(url: str, folder: Path | None, texts: list[list[str]]) -> dict[str, Any]:
     command = ["node", str(PAGE / "drive.mjs"), str(CHROMIUM), url, str(folder or ""), json.dumps(texts)]
-    used = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    used = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert used.returncode == 0, used.stderr
     return json.loads(used.stdout)
 
 
-@pytest.mark.parametrize(("name", "picked"), [("compact", False), ("stock", True)])
+@pytest.mark.parametrize(("name", "picked"), [("compact", False), ("roberta", True)])
 def test_what_is_typed_is_classified_as_in_python(site: Path, address: str, name: str, picked: bool) -> None:
     folder = site / name
     url = f"{address}/page/" if picked else f"{address}/page/?model=/{name}"
-    texts = [[text] if isinstance(text, str) else list(text) for text in TEXTS]
+    # Bytes are more tokens than words are, and a pair that is too long is refused.
+    kept = TEXTS if name == "compact" else (*TEXTS[:-1], ("a", "bad"))
+    texts = [[text] if isinstance(text, str) else list(text) for text in kept]
     shown = use_page(url, folder if picked else None, texts)["answers"]
     assert list(shown) == ["fp32", "int8"]
     # Four digits are shown. An int8 activation between two levels may fall to either side.
     for precision, tolerance in (("fp32", 1e-4), ("int8", 5e-3)):
-        expected = OnnxClassifier(folder, precision).classify(TEXTS, batch_size=1)
+        expected = OnnxClassifier(folder, precision).classify(kept, batch_size=1)
         assert len({row["label"] for row in expected}) == 2, "texts of one class would show little"
         assert [row["label"] for row in shown[precision]] == [row["label"] for row in expected]
         scores = [row["score"] for row in expected]

@@ -35,12 +35,13 @@ export function folderOf(files) {
 export async function openFolder(read) {
   const json = async (name) => JSON.parse(await (await read(name)).text());
   const record = await json("export.json");
+  const numSegments = (await json("config.json")).type_vocab_size ?? 2;
   const tokenizer = new Tokenizer(await json("tokenizer.json"), await json("tokenizer_config.json"));
-  return { read, record, tokenizer };
+  return { read, record, tokenizer, numSegments };
 }
 
 /** A function from a text, or a text and its pair, to the shares of the labels, the likeliest first. */
-export async function openModel({ read, record, tokenizer }, precision) {
+export async function openModel({ read, record, tokenizer, numSegments }, precision) {
   const bytes = await (await read(record.precisions[precision].file)).arrayBuffer();
   const session = await ort.InferenceSession.create(bytes, {
     executionProviders: ["wasm"],
@@ -48,7 +49,7 @@ export async function openModel({ read, record, tokenizer }, precision) {
     graphOptimizationLevel: "basic",
   });
   return async (text, pair = null) => {
-    const row = encode(tokenizer, text, pair, record.max_length);
+    const row = encode(tokenizer, text, pair, { maxLength: record.max_length, numSegments });
     const feeds = Object.fromEntries(session.inputNames.map((name) => [name, asTensor(row[name])]));
     const logits = (await session.run(feeds))[session.outputNames[0]].data;
     const shares = softmax(logits);
@@ -58,8 +59,8 @@ export async function openModel({ read, record, tokenizer }, precision) {
   };
 }
 
-/** Token ids with the special tokens, the mask and the types, at most `maxLength` of each. */
-function encode(tokenizer, text, pair, maxLength) {
+/** Token ids with the special tokens, the mask and the segments, at most `maxLength` of each. */
+function encode(tokenizer, text, pair, { maxLength, numSegments }) {
   if (!text.trim() || (pair !== null && !pair.trim())) {
     throw new Error("empty text; type something to classify");
   }
@@ -71,7 +72,8 @@ function encode(tokenizer, text, pair, maxLength) {
   return {
     input_ids: kept,
     attention_mask: kept.map(() => 1),
-    token_type_ids: whole.token_type_ids.slice(0, kept.length),
+    // RoBERTa has one segment for both texts; the tokenizer counts two all the same.
+    token_type_ids: whole.token_type_ids.slice(0, kept.length).map((segment) => Math.min(segment, numSegments - 1)),
   };
 }
 

@@ -13,6 +13,7 @@ const browser = await chromium.launch({
 });
 try {
   const page = await browser.newPage();
+  page.setDefaultTimeout(120_000);
   await page.goto(url);
   if (folder) {
     await page.locator("#folder").setInputFiles(folder);
