@@ -119,6 +119,7 @@ def test_the_evolved_recipe_keeps_the_laws_and_runs(tiny_recipe: Path, tmp_path:
         macs = {row["operator"]: row["macs"] for row in result["operators"]}
         assert macs[saving["operator"]] < macs[saving["instead_of"]]
         assert saving["ms"][0] > saving["ms"][1]
+    assert all(0 < share <= 1 for share in result["share_within"])
     assert "conv3" in {saving["operator"] for saving in result["false_savings"]}
 
     assert invoke("validate", evolved).exit_code == 0

@@ -47,6 +47,7 @@ def evolution() -> dict[str, Any]:
         "generations": [generation(1, first, second)],
         "settings": {"generations": 1, "steps": 400, "paths": 2},
         "num_children": [8, 6],
+        "share_within": [0.25, 0.5],
         "before": [["mha6", "ffn384", "conv3", "ffn1536"], ["mha6", "identity"]],
         "after": [["mha6", "ffn384", "mha3"], ["mha6", "identity"]],
         "reference": ["ffn384", "mha6"],
@@ -82,6 +83,7 @@ def test_every_form_says_what_was_dropped_and_why(evolution: dict[str, Any], tmp
     for form in forms(evolution, tmp_path):
         for words in (
             "from 8 to 6 children",
+            "within the budgets from 25.0% to 50.0%",
             "ffn384-mha6 is one of them",
             "mha3 (of mha6)",
             "low fitness; ffn384 is as fit for 0.240 ms less, and has 500.0% more MACs",

@@ -11,13 +11,14 @@ from bertcompress.pipeline.costs import LATENCY, cost_function
 from bertcompress.pipeline.run import Run
 from bertcompress.recipe import Recipe
 from bertcompress.run_folder import MANIFEST, read_json
-from bertcompress.search import check_feasible
+from bertcompress.search import CostOf, check_feasible
 from bertcompress.search.autospace import Choices, false_savings
 from bertcompress.space import IDENTITY, Child, Operator, SearchSpace, operator_macs, operator_parameters
 
 FOLDER = "evolve-space"
 RESULT = f"{FOLDER}/evolution.json"
 RECIPE = f"{FOLDER}/recipe.yaml"
+NUM_SAMPLED = 2000
 HEADER = "# Written by `bertcompress evolve-space`: the recipe {name}, its operators evolved.\n"
 
 
@@ -61,6 +62,7 @@ def describe_evolution(
         "before": _names(run.space.choices),
         "after": _names(choices),
         "num_children": [run.space.num_children, after.num_children],
+        "share_within": [_share_within(run, space, cost_of) for space in (run.space, after)],
         "reference": [operator.name for operator in reference],
         "feasible_child": [operator.name for operator in fitting],
         "operators": [_operator_row(run, tables, operator) for operator in sorted(set().union(*seen))],
@@ -69,6 +71,13 @@ def describe_evolution(
         "conditions": str(main.conditions),
         "seed": run.recipe.seed,
     }
+
+
+def _share_within(run: Run, space: SearchSpace, cost_of: CostOf) -> float:
+    """The share of children that fit the budgets, by a seeded sample."""
+    rng = random.Random(run.recipe.seed)
+    fits = [run.budgets.fits(cost_of(space.sample(rng))) for _ in range(NUM_SAMPLED)]
+    return sum(fits) / NUM_SAMPLED
 
 
 def _names(choices: Choices[Operator]) -> list[list[str]]:

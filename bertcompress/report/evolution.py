@@ -82,10 +82,12 @@ def _why(evolution: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:
 def evolution_words(evolution: Mapping[str, Any]) -> list[str]:
     """What evolved, and what never left the space."""
     before, after = evolution["num_children"]
+    first, last = evolution["share_within"]
     settings = evolution["settings"]
     return [
         f"{count(settings['generations'])} generations of {count(settings['steps'])} steps took the space "
-        f"from {count(before)} to {count(after)} children. The reference {'-'.join(evolution['reference'])} "
+        f"from {count(before)} to {count(after)} children, and the share of those within the budgets "
+        f"from {percent(first)} to {percent(last)}. The reference {'-'.join(evolution['reference'])} "
         f"is one of them, and {'-'.join(evolution['feasible_child'])} fits the budgets. Fitness is relative: "
         "1 is the mean of the position."
     ]
