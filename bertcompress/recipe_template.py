@@ -229,7 +229,7 @@ space:
   # embedding_size: 128        # or narrower embeddings, by factorizing them
 
 supernet:
-  strategy: magic-at           # spos, fair, sandwich, magic-t, magic-a or magic-at
+  strategy: spos               # spos, fair, sandwich, magic-t, magic-a or magic-at
   steps: 1500
 
 budget:                        # at least one of these; a budget nobody can meet is said before training

@@ -29,6 +29,7 @@ data: {{source: {data}, max_length: 16}}
 teacher: {{source: {teacher}, epochs: 12, learning_rate: 2.0e-3, train_embeddings: true}}
 space: {{num_positions: 2, operators: [mha2, ffn16, conv3, identity], embedding_size: 16, pooling: mean_max}}
 supernet:
+  strategy: magic-at
   steps: 120
   learning_rate: 2.0e-3
   train_embeddings: true

@@ -161,7 +161,7 @@ class Supernet(Section):
     """How the shared weights are trained."""
 
     strategy: Literal["spos", "fair", "sandwich", "magic-t", "magic-a", "magic-at"] = Field(
-        default="magic-at", description="which child a step trains, and whether it is aligned with an anchor"
+        default="spos", description="which child a step trains, and whether it is aligned with an anchor"
     )
     replaced_positions: Count = Field(
         default=1, description="operators that magic-t and magic-at replace from one step to the next"
