@@ -43,7 +43,8 @@ from bertcompress.measure import (
     timed_call,
 )
 from bertcompress.model import compact_from_bert
-from bertcompress.teacher import load_tokenizer, resolve_teacher
+from bertcompress.teacher import load_tokenizer
+from bertcompress.teacher_source import resolve_teacher
 
 SHAPES = ("1x32", "1x128", "8x128", "32x128")
 OURS = {"fp32": "ours/fp32", "int8": "ours/int8"}

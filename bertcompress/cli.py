@@ -90,8 +90,8 @@ def _run_until(command: str, recipe: str, run_dir: Path | None, overrides: list[
 
         from rich.console import Console
 
+        from bertcompress.launch import is_first
         from bertcompress.pipeline import run_recipe
-        from bertcompress.search.launched import is_first
 
         console = Console()
         result = run_recipe(loaded, folder, until, console=console)

@@ -28,7 +28,8 @@ def export_model(
         from bertcompress.export.optimize import timer
         from bertcompress.export.teachers import label_names_of, load_classifier
         from bertcompress.measure import Conditions
-        from bertcompress.teacher import load_tokenizer, resolve_teacher
+        from bertcompress.teacher import load_tokenizer
+        from bertcompress.teacher_source import resolve_teacher
 
         location = resolve_teacher(source)
         model = load_classifier(location)

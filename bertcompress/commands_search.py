@@ -63,13 +63,15 @@ def search_budgets(
         from rich.console import Console
 
         from bertcompress.pipeline import run_recipe
-        from bertcompress.pipeline.many_budgets import combinations, open_run, search_many
-        from bertcompress.report.budget_table import print_budget_table
 
         console, folder = Console(), Path(named)
         if not is_folder:
             folder = run_dir or Path("runs") / recipe.name
             run_recipe(recipe, folder, "supernet", console=console)
+
+        from bertcompress.pipeline.many_budgets import combinations, open_run, search_many
+        from bertcompress.report.budget_table import print_budget_table
+
         own = [override for override in overrides if is_folder]
         run = open_run(folder, own, console)
         with run.folder.lock():
@@ -100,14 +102,16 @@ def evolve_space(
     with plain_errors(shlex.join(["bertcompress", "evolve-space", run])):
         from rich.console import Console
 
-        from bertcompress.pipeline.evolved_space import RECIPE
-        from bertcompress.pipeline.space_evolution import EvolutionSettings
-        from bertcompress.pipeline.space_evolution import evolve_space as evolve
         from bertcompress.pipeline.trained import refresh_report, trained_run
-        from bertcompress.report import print_evolution
 
         console = Console()
         opened = trained_run(run, run_dir, overrides or [], until="teacher", console=console)
+
+        from bertcompress.pipeline.evolved_space import RECIPE
+        from bertcompress.pipeline.space_evolution import EvolutionSettings
+        from bertcompress.pipeline.space_evolution import evolve_space as evolve
+        from bertcompress.report import print_evolution
+
         with opened.folder.lock():
             result = evolve(opened, EvolutionSettings(generations, steps, paths))
             refresh_report(opened)

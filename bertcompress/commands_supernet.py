@@ -27,12 +27,15 @@ def interference(
     with plain_errors():
         from rich.console import Console
 
-        from bertcompress.pipeline.interference import measure
         from bertcompress.pipeline.trained import keep_result, trained_run
-        from bertcompress.report import print_interference
 
         console = Console()
         opened = trained_run(run, run_dir, overrides or [], console=console)
+
+        # Not before: a bad recipe is refused without torch.
+        from bertcompress.pipeline.interference import measure
+        from bertcompress.report import print_interference
+
         with opened.folder.lock():
             result = measure(opened, num_pairs=pairs, batch_size=batch_size)
             path = keep_result(opened, "interference", result)
@@ -63,12 +66,14 @@ def rank(
     with plain_errors(resume):
         from rich.console import Console
 
-        from bertcompress.pipeline.ranking import rank as rank_children
         from bertcompress.pipeline.trained import keep_result, trained_run
-        from bertcompress.report import print_ranking
 
         console = Console()
         opened = trained_run(run, run_dir, overrides or [], console=console)
+
+        from bertcompress.pipeline.ranking import rank as rank_children
+        from bertcompress.report import print_ranking
+
         with opened.folder.lock():
             result = rank_children(
                 opened,

@@ -1,16 +1,13 @@
-"""The teacher: a BERT from the Hub, a folder or an installed package, fine-tuned if it has no head yet."""
+"""The teacher: a BERT, loaded from where `teacher_source` found it, fine-tuned if it has no head yet."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import RepositoryNotFoundError
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import (
@@ -26,89 +23,9 @@ from transformers import logging as transformers_logging
 from bertcompress.curve import TrainingLog
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.errors import TeacherError
-from bertcompress.hub import hub_answers
-from bertcompress.package_folders import package_folders
 from bertcompress.training import Batch, Checks, FitResult, FitSettings, fit, model_inputs
 
-PACKAGE_PREFIX = "package:"
-SAFE_WEIGHTS = "*.safetensors"
-PICKLED_WEIGHTS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 HEAD_NAME = "BertForSequenceClassification"
-
-
-def resolve_teacher(source: str) -> str:
-    """Where transformers finds the teacher: a folder for `package:NAME` and paths, else the Hub id itself.
-
-    Without a network a Hub id is the folder of its downloaded copy.
-
-    Raises:
-        TeacherError: the package is not installed or holds no model, the folder has no config.json or no
-            safetensors, or the Hub has no such model or cannot be reached for one that was never downloaded.
-    """
-    if source.startswith(PACKAGE_PREFIX):
-        return str(_package_folder(source.removeprefix(PACKAGE_PREFIX)))
-    looks_local = source.startswith((".", "/", "~")) or Path(source).expanduser().exists()
-    folder = Path(source).expanduser()
-    if looks_local and not (folder / "config.json").is_file():
-        raise TeacherError(
-            f"teacher.source: {source}: no config.json there; give a folder that save_pretrained wrote"
-        )
-    if not looks_local:
-        return _hub_location(source)
-    _refuse_pickles(folder)
-    return str(folder)
-
-
-def _hub_location(name: str) -> str:
-    advice = "check the spelling, or give a folder that save_pretrained wrote"
-    try:
-        if hub_answers("model", name):
-            return name
-        return snapshot_download(name, local_files_only=True)
-    except RepositoryNotFoundError:
-        raise TeacherError(f"teacher.source: the Hub has no model {name}; {advice}") from None
-    except (OSError, ValueError):
-        raise TeacherError(
-            f"teacher.source: {name}: no such folder here, the Hub cannot be reached, and no copy of it was "
-            f"downloaded before; {advice}"
-        ) from None
-
-
-def _package_folder(distribution: str) -> Path:
-    try:
-        roots = package_folders(distribution)
-    except ModuleNotFoundError:
-        raise TeacherError(
-            f"teacher.source: package {distribution} is not installed; pip install {distribution}, "
-            "or give a Hub id or a folder"
-        ) from None
-    if not roots:
-        raise TeacherError(
-            f"teacher.source: {distribution} is a single module and cannot hold a model; "
-            "give a package with a folder, a Hub id or a folder"
-        )
-    configured = sorted(path.parent for root in roots for path in root.rglob("config.json"))
-    found = [folder for folder in configured if any(folder.glob(SAFE_WEIGHTS))]
-    if found:
-        return found[0]
-    for folder in configured:
-        _refuse_pickles(folder)
-    raise TeacherError(f"teacher.source: package {distribution} holds no config.json beside model weights")
-
-
-def _refuse_pickles(folder: Path) -> None:
-    """Weights are read from safetensors alone: a .bin is unpickled, and that can run anything.
-
-    Raises:
-        TeacherError: the folder has weights, but no safetensors.
-    """
-    pickles = sorted(path.name for pattern in PICKLED_WEIGHTS for path in folder.glob(pattern))
-    if pickles and not any(folder.glob(SAFE_WEIGHTS)):
-        raise TeacherError(
-            f"teacher.source: {folder}: its weights are in {pickles[0]}, which is unpickled and could run "
-            "any code; only safetensors are read. If you trust the file, load it with transformers' "
-            "from_pretrained and write it anew with save_pretrained"
-        )
 
 
 def load_config(location: str) -> BertConfig:

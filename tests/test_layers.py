@@ -12,10 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LAYERS = (
     "errors", "space", "recipe", "recipe_template", "run_folder", "standalone", "checkpoint", "curve", "hub",
-    "package_folders",
-    "data", "model", "training", "teacher", "supernet", "search", "measure", "export", "latency", "distill",
-    "benchmark", "report", "pipeline", "command_line", "commands_export", "commands_latency",
-    "commands_supernet", "commands_search", "cli",
+    "package_folders", "launch", "data", "model", "training", "teacher_source", "teacher", "supernet", "search",
+    "measure", "export", "latency", "distill", "benchmark", "report", "pipeline", "command_line", "commands_export",
+    "commands_latency", "commands_supernet", "commands_search", "cli",
 )  # fmt: skip
 SEES_A_RECIPE = {
     "recipe", "pipeline", "commands_latency", "commands_supernet", "commands_search", "cli",
@@ -23,6 +22,7 @@ SEES_A_RECIPE = {
 WITHOUT_TORCH = (
     "bertcompress", "bertcompress.errors", "bertcompress.space", "bertcompress.recipe",
     "bertcompress.recipe_template", "bertcompress.run_folder", "bertcompress.standalone",
+    "bertcompress.launch", "bertcompress.teacher_source", "bertcompress.pipeline",
     "bertcompress.measure", "bertcompress.command_line", "bertcompress.commands_export",
     "bertcompress.commands_latency", "bertcompress.commands_supernet", "bertcompress.commands_search",
     "bertcompress.cli",

@@ -17,12 +17,13 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from bertcompress import pipeline, training
+from bertcompress import training
 from bertcompress.errors import BudgetError, DataError, RunFolderError, SpaceError
 from bertcompress.export.runtime import OnnxClassifier
-from bertcompress.pipeline import STAGE_NAMES, STAGES, RunResult, run_recipe
+from bertcompress.pipeline import RunResult, flow, run_recipe
 from bertcompress.pipeline.compression import uniform_baseline
 from bertcompress.pipeline.delivery import verdict
+from bertcompress.pipeline.flow import STAGE_NAMES, STAGES
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.trained import keep_result
 from bertcompress.recipe import Recipe, load_recipe
@@ -118,7 +119,7 @@ def test_a_changed_key_reaches_only_what_depends_on_it(
 ) -> None:
     made: list[str] = []
     silent = [replace(stage, make=lambda run, name=stage.name: made.append(name)) for stage in STAGES[:-1]]
-    monkeypatch.setattr(pipeline, "STAGES", (*silent, STAGES[-1]))
+    monkeypatch.setattr(flow, "STAGES", (*silent, STAGES[-1]))
 
     def rerun(*overrides: str) -> list[str]:
         made.clear()

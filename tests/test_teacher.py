@@ -13,7 +13,7 @@ from conftest import not_found
 from huggingface_hub import constants
 from transformers import BertConfig, BertForSequenceClassification, BertModel, DistilBertConfig
 
-from bertcompress import teacher as teacher_module
+from bertcompress import teacher_source
 from bertcompress.curve import TrainingLog
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.errors import TeacherError
@@ -23,8 +23,8 @@ from bertcompress.teacher import (
     load_config,
     load_teacher,
     load_tokenizer,
-    resolve_teacher,
 )
+from bertcompress.teacher_source import resolve_teacher
 from bertcompress.training import Checks, FitSettings, model_inputs, seeded, validation_metrics
 
 LABELS = ("negative", "positive")
@@ -62,22 +62,22 @@ def test_a_hub_id_is_itself_while_the_hub_answers_and_its_copy_when_not(
     generic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = [True, False]
-    monkeypatch.setattr(teacher_module, "hub_answers", lambda kind, name: answers.pop(0))
-    monkeypatch.setattr(teacher_module, "snapshot_download", lambda name, local_files_only: generic)
+    monkeypatch.setattr(teacher_source, "hub_answers", lambda kind, name: answers.pop(0))
+    monkeypatch.setattr(teacher_source, "snapshot_download", lambda name, local_files_only: generic)
     assert resolve_teacher("some-owner/some-bert") == "some-owner/some-bert"
     assert resolve_teacher("some-owner/some-bert") == generic
 
 
 def test_a_hub_id_that_is_nowhere_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(teacher_module, "hub_answers", lambda kind, name: False)
+    monkeypatch.setattr(teacher_source, "hub_answers", lambda kind, name: False)
     with pytest.raises(TeacherError, match="cannot be reached, and no copy"):
         resolve_teacher("some-owner/some-bert")
 
     def unknown(kind: str, name: str) -> bool:
         raise not_found(name)
 
-    monkeypatch.setattr(teacher_module, "hub_answers", unknown)
+    monkeypatch.setattr(teacher_source, "hub_answers", unknown)
     with pytest.raises(TeacherError, match="the Hub has no model some-owner/some-bert"):
         resolve_teacher("some-owner/some-bert")
 

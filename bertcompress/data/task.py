@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax
-from sklearn.metrics import accuracy_score, f1_score
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,9 @@ class TextClassification:
 
     def evaluate(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Score logits (N, C) against class ids (N,): accuracy, macro f1, and mean cross entropy as loss."""
+        # Here, not at the top: data is checked before anything is scored, and sklearn takes a second to load.
+        from sklearn.metrics import accuracy_score, f1_score
+
         predicted = logits.argmax(axis=1)  # (N,)
         f1 = f1_score(labels, predicted, labels=range(self.num_labels), average="macro", zero_division=0)
         return {
@@ -39,5 +40,7 @@ class TextClassification:
 
     def loss(self, logits: np.ndarray, labels: np.ndarray) -> float:
         """Mean cross entropy of logits (N, C) for class ids (N,)."""
+        from scipy.special import log_softmax
+
         log_probabilities = log_softmax(logits.astype(np.float64), axis=1)
         return float(-log_probabilities[np.arange(len(labels)), labels].mean())

@@ -12,8 +12,7 @@ import numpy as np
 from rich.console import Console
 from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 
-from bertcompress.data.prepare import PreparedData, prepare
-from bertcompress.data.source import load_source
+from bertcompress.data.prepare import PreparedData
 from bertcompress.data.task import TextClassification
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.distill import TeacherTargets
@@ -22,11 +21,13 @@ from bertcompress.latency.table import LatencyTable
 from bertcompress.measure import Conditions
 from bertcompress.model.convert_bert import bert_architecture
 from bertcompress.pipeline.costs import LATENCY, cost_function, latency_conditions
+from bertcompress.pipeline.sources import read_texts
 from bertcompress.recipe import TEACHER_SIZED, Recipe, operators_by_position, teacher_sized_operators
 from bertcompress.run_folder import RunFolder, read_json
 from bertcompress.search import Budgets, CostOf
 from bertcompress.space import Architecture, SearchSpace
-from bertcompress.teacher import keep_tokens, load_config, load_teacher, load_tokenizer, resolve_teacher
+from bertcompress.teacher import keep_tokens, load_config, load_teacher, load_tokenizer
+from bertcompress.teacher_source import resolve_teacher
 
 SPLITS = ("train", "validation", "test")
 
@@ -56,20 +57,7 @@ class Run:
     @cached_property
     def prepared(self) -> PreparedData:
         """The checked splits as text, read from the source."""
-        data, task = self.recipe.data, self.recipe.task
-        splits = load_source(data.source, data.files, data.where)
-        return prepare(
-            splits,
-            text_columns=task.text_columns,
-            label_column=task.label_column,
-            label_names=task.label_names,
-            validation_fraction=data.validation_fraction,
-            test_fraction=data.test_fraction,
-            max_train_rows=data.max_train_rows,
-            max_validation_rows=data.max_validation_rows,
-            max_test_rows=data.max_test_rows,
-            seed=self.recipe.seed,
-        )
+        return read_texts(self.recipe)
 
     @cached_property
     def task(self) -> TextClassification:

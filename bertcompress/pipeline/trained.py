@@ -1,21 +1,22 @@
-"""A run that is trained so far, found in its folder or made from a recipe; its report, kept current."""
+"""A run that is trained so far, found in its folder or made from a recipe; its report, kept current.
+
+Loads torch only once the recipe, or the folder, is known to be good."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from bertcompress.errors import RunFolderError
-from bertcompress.pipeline import quieten_transformers, run_recipe
-from bertcompress.pipeline.delivery import write_report
-from bertcompress.pipeline.run import Run
-from bertcompress.recipe import load_recipe
-from bertcompress.report.plots import write_pngs
-from bertcompress.report.supernet_plots import draw_supernet_plots
+from bertcompress.pipeline import run_recipe
+from bertcompress.recipe import Recipe, load_recipe
 from bertcompress.run_folder import MANIFEST, RunFolder
+
+if TYPE_CHECKING:
+    from bertcompress.pipeline.run import Run
 
 
 def trained_run(
@@ -32,21 +33,28 @@ def trained_run(
         RunFolderError: the folder's stage is not finished, or overrides are given for a folder.
         RecipeError: `target` is neither a run's folder nor a recipe.
     """
-    quieten_transformers()
     if not (Path(target) / MANIFEST).is_file():
         recipe = load_recipe(target, list(overrides))
-        folder = run_dir or Path("runs") / recipe.name
-        run_recipe(recipe, folder, until, console=console)
-        return Run(recipe, RunFolder(folder), console)
+        folder = RunFolder(run_dir or Path("runs") / recipe.name)
+        run_recipe(recipe, folder.path, until, console=console)
+        return _opened(recipe, folder, console)
     if overrides or run_dir:
         raise RunFolderError(f"{target}: is a run's folder; --set and --run-dir go with a recipe")
-    run = Run(load_recipe(str(Path(target) / "recipe.yaml"), []), RunFolder(Path(target)), console)
-    if until not in {stage["name"] for stage in run.folder.stage_seconds()}:
+    recipe, folder = load_recipe(str(Path(target) / "recipe.yaml"), []), RunFolder(Path(target))
+    if until not in {stage["name"] for stage in folder.stage_seconds()}:
         raise RunFolderError(
             f"{target}: its {until} is not trained; run `bertcompress {until} {target}/recipe.yaml "
             f"--run-dir {target}` first"
         )
-    return run
+    return _opened(recipe, folder, console)
+
+
+def _opened(recipe: Recipe, folder: RunFolder, console: Console | None) -> Run:
+    from bertcompress.pipeline.flow import quieten_transformers
+    from bertcompress.pipeline.run import Run
+
+    quieten_transformers()
+    return Run(recipe, folder, console)
 
 
 def keep_result(run: Run, name: str, result: Mapping[str, Any]) -> Path:
@@ -54,6 +62,9 @@ def keep_result(run: Run, name: str, result: Mapping[str, Any]) -> Path:
 
     It lies with the supernet that it is about, so that a supernet trained anew drops it.
     """
+    from bertcompress.report.plots import write_pngs
+    from bertcompress.report.supernet_plots import draw_supernet_plots
+
     path = run.folder.write_json(f"supernet/{name}.json", result)
     write_pngs(draw_supernet_plots({name: result}), run.path("supernet", "plots"))
     refresh_report(run)
@@ -63,4 +74,6 @@ def keep_result(run: Run, name: str, result: Mapping[str, Any]) -> Path:
 def refresh_report(run: Run) -> None:
     """Write the run's report again, where there is one."""
     if "report" in {stage["name"] for stage in run.folder.stage_seconds()}:
+        from bertcompress.pipeline.delivery import write_report
+
         write_report(run)

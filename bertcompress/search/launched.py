@@ -5,42 +5,14 @@ The others wait in `assist` for children. A process that is lost ends the launch
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
 
+from bertcompress.launch import hear, num_processes, tell
 from bertcompress.search.driver import ScoreMany
 from bertcompress.search.workers import MakeScore
 from bertcompress.space import Child, placed_steps
-
-
-def num_processes() -> int:
-    """Processes of this launch; 1 when started as usual."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_first() -> bool:
-    """Whether this is the process that decides and writes."""
-    return num_processes() == 1 or int(os.environ.get("RANK", "0")) == 0
-
-
-def tell(value: Any) -> None:
-    """In the first process: give a value to the others, each of which waits in `hear`."""
-    if num_processes() > 1:
-        from accelerate.utils import broadcast_object_list
-
-        broadcast_object_list([value])
-
-
-def hear() -> Any:
-    """In the other processes: the value that the first one gives to `tell`."""
-    from accelerate.utils import broadcast_object_list
-
-    values = [None]
-    broadcast_object_list(values)
-    return values[0]
 
 
 @contextmanager
