@@ -7,16 +7,19 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-BIN := .venv/bin
-STAMP := .venv/.installed
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
 RUN_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: help demo test lint format typecheck wheel clean
+.PHONY: help demo test test-transformers4 lint format typecheck wheel clean
 
 help:
 	@echo "make demo       install, then run the recipe reviews-mini from data to report"
 	@echo "make test       install, then run the tests with branch coverage"
+	@echo "make test-transformers4   the same tests with transformers 4.57, in .venv-transformers4"
 	@echo "make lint       ruff check and ruff format --check   (make format applies them)"
 	@echo "make typecheck  mypy --strict on the built layout"
 	@echo "make wheel      build the source archive and from it the wheel, into dist/"
@@ -25,10 +28,10 @@ help:
 # torch first, by itself: its version decides what the rest resolves to.
 # The editable install is the default (lenient) one: new files in bertcompress/, export/ and recipes/ import
 # without a reinstall. Only a new subpackage needs one, and that edits pyproject.toml, which renews the stamp.
-$(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[demo,dev]"
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[demo,dev]"
 	touch $@
 
 demo: $(STAMP)
@@ -36,6 +39,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest --cov --cov-report=term $(TEST_ARGS)
+
+# In an environment of its own, because the two majors of transformers do not install side by side.
+test-transformers4:
+	$(MAKE) test VENV=.venv-transformers4 CONSTRAINTS=constraints-transformers4.txt
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

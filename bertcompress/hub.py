@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 TIMEOUT_S = 3.0
@@ -28,14 +26,3 @@ def hub_answers(kind: Literal["model", "dataset"], name: str) -> bool:
     except Exception:  # noqa: BLE001  # Which error a dead connection is depends on the client's HTTP library.
         return False
     return True
-
-
-@contextmanager
-def cache_only() -> Iterator[None]:
-    """Within the block the Hub's clients read their cache and send no request."""
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before

@@ -13,10 +13,15 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import RepositoryNotFoundError
+from hypothesis import settings
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
 from bertcompress.data.tokenized import TokenizedSplit
+
+# A law holds or does not, however busy the machine is.
+settings.register_profile("without-a-clock", deadline=None)
+settings.load_profile("without-a-clock")
 
 GOOD_WORDS = ("great", "moving", "funny")
 BAD_WORDS = ("dull", "clumsy", "hollow")

@@ -1,4 +1,4 @@
-"""The command line: cheap to ask, and clear about what it did; runs that cannot be are in test_refusals.py."""
+"""The command line: cheap to ask, and clear about what it did; test_refusals.py has what cannot be run."""
 
 from __future__ import annotations
 

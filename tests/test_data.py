@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import torch
 from conftest import not_found
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, disable_caching
-from huggingface_hub import constants
+from huggingface_hub import HfApi
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -176,20 +177,19 @@ def test_a_hub_id_gives_its_splits_by_name(monkeypatch: pytest.MonkeyPatch) -> N
         load_source("owner/name", {"test": "train"})
 
 
-def test_a_hub_that_does_not_answer_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    offline: list[bool] = []
-
-    def fail(*_: object) -> None:
-        offline.append(constants.is_offline_mode())
-        raise ConnectionError("offline")
-
-    monkeypatch.setattr(source_module, "load_dataset", fail)
+def test_a_hub_that_does_not_answer_is_not_asked_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+    for method in ("hf_hub_download", "dataset_info", "repo_info"):
+        monkeypatch.setattr(HfApi, method, lambda *_, name=method, **__: asked.append(name))
     monkeypatch.setattr(source_module, "hub_answers", lambda kind, name: False)
-    before = constants.is_offline_mode()
-    with pytest.raises(DataError, match="not loadable from the Hub: offline"):
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    with pytest.raises(DataError, match="not loadable from the Hub"):
         load_source("owner/name")
-    assert offline == [True]
-    assert constants.is_offline_mode() == before
+    assert asked == []
+    assert not datasets.config.HF_HUB_OFFLINE
 
 
 def test_a_name_that_the_hub_does_not_know_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
@@ -149,9 +150,10 @@ def run_distill(
 @pytest.fixture
 def student(tiny_bert_config: BertConfig) -> BertForSequenceClassification:
     """A student of one layer, its weights drawn from seed 1."""
-    tiny_bert_config.num_hidden_layers = 1
+    shallow = copy.deepcopy(tiny_bert_config)  # The teacher's own config keeps its depth.
+    shallow.num_hidden_layers = 1
     with seeded(1):
-        return BertForSequenceClassification(tiny_bert_config)
+        return BertForSequenceClassification(shallow)
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.3])

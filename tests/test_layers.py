@@ -12,9 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LAYERS = (
     "errors", "space", "recipe", "recipe_template", "run_folder", "standalone", "checkpoint", "curve", "hub",
-    "package_folders", "launch", "data", "model", "training", "teacher_source", "teacher", "supernet", "search",
-    "measure", "export", "latency", "distill", "benchmark", "report", "pipeline", "command_line", "commands_export",
-    "commands_latency", "commands_supernet", "commands_search", "cli",
+    "package_folders", "launch", "data", "model", "training", "teacher_source", "teacher", "supernet",
+    "search", "measure", "export", "latency", "distill", "benchmark", "report", "pipeline", "command_line",
+    "commands_export", "commands_latency", "commands_supernet", "commands_search", "cli",
 )  # fmt: skip
 SEES_A_RECIPE = {
     "recipe", "pipeline", "commands_latency", "commands_supernet", "commands_search", "cli",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from datasets import (
@@ -14,12 +14,13 @@ from datasets import (
     enable_progress_bars,
     load_dataset,
 )
+from datasets import config as datasets_config
 from datasets.exceptions import DatasetsError
 from datasets.utils import are_progress_bars_disabled
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from bertcompress.errors import DataError
-from bertcompress.hub import cache_only, hub_answers
+from bertcompress.hub import hub_answers
 from bertcompress.package_folders import package_folders
 
 PACKAGE_PREFIX = "package:"
@@ -64,7 +65,7 @@ def _is_hub_id(source: str) -> bool:
 def _load_hub(source: str, files: Files | None) -> dict[str, Dataset]:
     name, _, config = source.partition(":")
     try:
-        with nullcontext() if hub_answers("dataset", name) else cache_only():
+        with nullcontext() if hub_answers("dataset", name) else _cache_only():
             loaded = load_dataset(name, config or None)
     except RepositoryNotFoundError:
         raise DataError(
@@ -89,6 +90,17 @@ def _load_hub(source: str, files: Files | None) -> dict[str, Dataset]:
     if problems:
         raise DataError.from_problems(source, problems)
     return {split: concatenate_datasets([loaded[name] for name in names]) for split, names in named.items()}
+
+
+@contextmanager
+def _cache_only() -> Iterator[None]:
+    """Within the block `datasets` reads its cache and sends no request."""
+    before = datasets_config.HF_HUB_OFFLINE
+    datasets_config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets_config.HF_HUB_OFFLINE = before
 
 
 def _load_files(source: str, files: Files | None) -> dict[str, Dataset]:
