@@ -7,25 +7,13 @@ import json
 import platform
 import shlex
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from bertcompress.measure.machine import cpu_model, num_cpus
+from bertcompress.measure.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = (
-    "bertcompress",
-    "torch",
-    "transformers",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "datasets",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-)
 
 
 def provenance(script: str, words: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
@@ -46,17 +34,6 @@ def machine() -> dict[str, Any]:
         "cores": num_cpus(),
         "system": f"{platform.system()} {platform.machine()}",
     }
-
-
-def versions() -> dict[str, str]:
-    """The versions of what was installed when the numbers were made."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:

@@ -12,10 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy
-import onnxruntime
-
-from bertcompress import __version__
 from bertcompress.errors import DataError
 from bertcompress.measure import (
     Conditions,
@@ -30,6 +26,7 @@ from bertcompress.measure import (
 )
 from bertcompress.measure.callers import measure_throughput
 from bertcompress.measure.fresh import measure_fresh
+from bertcompress.measure.versions import versions
 
 CONFIG_NAME = "config.json"
 
@@ -129,12 +126,7 @@ def origin(provider: str = "cpu") -> dict[str, Any]:
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {
-            "bertcompress": __version__,
-            "onnxruntime": onnxruntime.__version__,
-            "numpy": numpy.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "machine": {**machine, "gpu": gpu_model()} if provider == "cuda" else machine,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +11,6 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bertcompress import __version__
 from bertcompress.errors import ExportError
 from bertcompress.export.audit import audit
 from bertcompress.export.card import model_card
@@ -24,12 +22,12 @@ from bertcompress.export.teachers import TeacherGraph
 from bertcompress.export.verify import check_tokenizer, compare, input_limits, reference_of
 from bertcompress.export.weights import check_weights
 from bertcompress.measure import machine_key
+from bertcompress.measure.versions import versions
 from bertcompress.model.compact import CompactBertForSequenceClassification
 from bertcompress.model.convert_bert import as_stock_bert, stock_obstacles
 
 # A file's value of the task's metric, where higher is better.
 Metric = Callable[[Path], float]
-RECORDED_PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "onnxscript")
 
 
 def export_folder(
@@ -84,10 +82,7 @@ def export_folder(
         "opset": OPSET,
         "fusion": fusion.to_dict(),
         "machine": machine_key(),
-        "versions": {
-            "bertcompress": __version__,
-            **{name: importlib.metadata.version(name) for name in RECORDED_PACKAGES},
-        },
+        "versions": versions(),
         "precisions": files,
     }
     (out_dir / "export.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

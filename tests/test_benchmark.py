@@ -58,7 +58,7 @@ def test_rows_hold_what_their_repeats_support(contenders):
 
 def test_the_result_is_json_and_names_its_origin(contenders):
     result = json.loads(json.dumps(run(contenders)))
-    assert set(result["versions"]) == {"bertcompress", "onnxruntime", "numpy", "python"}
+    assert {"bertcompress", "onnxruntime", "numpy", "python"} <= set(result["versions"])
     assert result["machine"]["num_cpus"] == num_cpus()
     assert result["machine"]["cpu"] in result["machine"]["key"]
     assert result["command"]

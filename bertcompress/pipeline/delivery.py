@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +30,6 @@ from bertcompress.search import Budget
 from bertcompress.space import Architecture
 
 ROLES = ("teacher", "baseline", "winner")
-PACKAGES = (
-    "bertcompress",
-    "torch",
-    "transformers",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "accelerate",
-    "datasets",
-)
 NUM_VERIFIED_BATCHES = 4
 
 
@@ -164,13 +153,11 @@ def report_data(run: Run) -> dict[str, Any]:
     for model in models:
         model["budgets"] = budget_rows(run, model, timed["at_latencies"])
     found = read_json(run.path("search", "search.json"))
-    made = origin(run.conditions.provider)
     return {
         "name": run.recipe.name,
         "description": run.recipe.description,
         "seed": run.recipe.seed,
-        **made,
-        "versions": {**{name: version(name) for name in PACKAGES}, **made["versions"]},
+        **origin(run.conditions.provider),
         "recipe": run.recipe.model_dump(mode="json"),
         "task": {
             "metric_name": run.task.metric_name,
