@@ -18,6 +18,7 @@ from bertcompress.search import (
     check_feasible,
     one_by_one,
     pareto_front,
+    remembered,
     sampler_within,
     search,
 )
@@ -75,14 +76,14 @@ def spaces_with_budgets(draw, most_positions=4):
     return space, Budgets.of(num_parameters=num_parameters, latency_ms=latency_ms)
 
 
-def run_search(space, budgets, name, *, score=toy_score, num_evaluations=30, seed=0, **options):
-    cost_of = make_cost_of(space)
+def run_search(space, budgets, name, *, score=toy_score, num_evaluations=30, seed=0, path=None, **options):
+    cost_of, score_many = make_cost_of(space), one_by_one(score)
     fitting = check_feasible(space, cost_of, budgets, random.Random(seed))
     sample = sampler_within(space, lambda child: budgets.fits(cost_of(child)), fitting)
     return search(
         space,
         SEARCHERS[name](space, sample, cost_of, budgets, 6),
-        score_many=one_by_one(score),
+        score_many=score_many if path is None else remembered(score_many, path),
         cost_of=cost_of,
         budgets=budgets,
         num_evaluations=num_evaluations,
@@ -146,16 +147,16 @@ def test_killed_and_resumed_equals_never_killed(tmp_path, name, killed_after):
         calls += 1
         return toy_score(child)
 
-    state_path = tmp_path / "search.json"
+    path = tmp_path / "search.json"
     with pytest.raises(KeyboardInterrupt):
-        run_search(space, budgets, name, score=dying_score, state_path=state_path)
+        run_search(space, budgets, name, score=dying_score, path=path)
     calls_after = []
 
     def counted_score(child: Child) -> float:
         calls_after.append(child)
         return toy_score(child)
 
-    resumed = run_search(space, budgets, name, score=counted_score, state_path=state_path)
+    resumed = run_search(space, budgets, name, score=counted_score, path=path)
     assert resumed == never_killed
     assert len(calls_after) == 30 - killed_after
 
@@ -164,7 +165,7 @@ def test_a_state_that_is_no_state_is_refused(tmp_path):
     path = tmp_path / "search.json"
     path.write_text('["something else"]')
     with pytest.raises(RunFolderError, match="not a search state"):
-        run_search(make_space(2, ["conv3", "identity"]), Budgets(), "random", state_path=path)
+        run_search(make_space(2, ["conv3", "identity"]), Budgets(), "random", path=path)
 
 
 def test_a_search_whose_proposals_never_fit_says_so():
@@ -205,14 +206,19 @@ def test_evolution_finds_a_better_child_than_chance_alone():
     assert best["evolution"] < best["random"]
 
 
-def test_seeds_come_first_and_every_evaluation_is_announced():
+def test_seeds_come_first_and_every_evaluation_is_scored_once():
     space = make_space(4, OPERATOR_NAMES)
     seed_child = space.largest()
-    announced = []
-    result = run_search(space, Budgets(), "random", seeds=[seed_child], on_evaluation=announced.append)
-    assert result.evaluations[0].placed == seed_child
-    assert tuple(announced) == result.evaluations
-    assert announced[0].name == "-".join(operator.name for operator in canonical(seed_child))
+    scored = []
+
+    def noted(child: Child) -> float:
+        scored.append(child)
+        return toy_score(child)
+
+    result = run_search(space, Budgets(), "random", score=noted, seeds=[seed_child])
+    assert result.evaluations[0].placed == scored[0] == seed_child
+    assert sorted(scored) == sorted(evaluation.placed for evaluation in result.evaluations)
+    assert result.evaluations[0].name == "-".join(operator.name for operator in canonical(seed_child))
 
 
 def test_a_score_that_is_no_number_never_wins():

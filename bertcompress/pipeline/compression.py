@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from bertcompress.search import (
     ScoreMany,
     Searcher,
     SearchResult,
+    remembered,
     sampler_within,
     search,
 )
@@ -49,6 +50,7 @@ from bertcompress.training import Batch, FitSettings, num_epoch_steps, seeded
 NUM_IMPORTANCE_BATCHES = 8
 DEV_BATCH_SIZE = 64
 MOST_BASELINE_LAYERS = 12
+SCORES_A_LINE = 25
 STUDENT_ROLES = ("winner", "baseline")  # each a folder of the stage
 
 
@@ -189,28 +191,29 @@ def search_within(
     return search(
         run.space,
         searcher,
-        score_many=score_many,
+        score_many=remembered(_counted(run, score_many), scores_path(run)),
         cost_of=run.cost_of,
         budgets=budgets,
         num_evaluations=chosen.num_evaluations,
         rng=random.Random(run.recipe.seed),
         seeds=[feasible],
         ask_size=chosen.generation_size,
-        state_path=scores_path(run),
-        on_evaluation=_counter(run, chosen.num_evaluations),
     )
 
 
-def _counter(run: Run, num_evaluations: int) -> Callable[[Evaluation], None]:
+def _counted(run: Run, score_many: ScoreMany) -> ScoreMany:
+    """The same scores, with a line of progress for every so many."""
     count = 0
 
-    def note(evaluation: Evaluation) -> None:
+    def count_scores(children: Sequence[Child]) -> Iterator[tuple[Child, float]]:
         nonlocal count
-        count += 1
-        if count % 25 == 0:
-            run.say(f"search: {count} of at most {num_evaluations} children scored")
+        for scored in score_many(children):
+            count += 1
+            if count % SCORES_A_LINE == 0:
+                run.say(f"search: {count} of at most {run.recipe.search.num_evaluations} children scored")
+            yield scored
 
-    return note
+    return count_scores
 
 
 def _evaluation_row(evaluation: Evaluation, result: SearchResult) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from bertcompress.search.parsec import Parsec
 from bertcompress.search.progressive import Progressive
 from bertcompress.search.random_search import RandomSearch
 from bertcompress.search.reinforce import Reinforce
+from bertcompress.search.remembered import remembered
 from bertcompress.space import SearchSpace
 
 # Each makes a searcher from the space, a sampler of children that fit, how children are priced, the budgets,
@@ -68,6 +69,7 @@ __all__ = [
     "nearest_child",
     "one_by_one",
     "pareto_front",
+    "remembered",
     "sampler_within",
     "search",
 ]

@@ -1,22 +1,19 @@
-"""The one search loop: a searcher proposes, the driver dedupes, checks budgets, scores, records and resumes.
+"""The one search loop: a searcher proposes, the driver dedupes, checks budgets and scores.
 
-Resuming is a replay: with the same seed the searcher proposes the same children again, and scores that are on
-record are read instead of computed, so a killed search ends like one that was never killed.
+Resuming is a replay: with the same seed the searcher proposes the same children again, and `remembered` reads
+their scores instead of computing them, so a killed search ends like one that was never killed.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from bertcompress.errors import BudgetError, RunFolderError
-from bertcompress.run_folder import write_atomically
+from bertcompress.errors import BudgetError
 from bertcompress.search.budget import Budgets, Cost, CostOf
 from bertcompress.search.pareto import pareto_front
 from bertcompress.space import Child, SearchSpace, canonical, placed_steps
@@ -82,50 +79,13 @@ def one_by_one(score: Callable[[Child], float]) -> ScoreMany:
 
 
 @dataclass
-class _Record:
-    """Scores by placed child, written after each new one when there is a path."""
-
-    path: Path | None
-    scores: dict[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def open(cls, path: Path | None) -> _Record:
-        record = cls(path)
-        if path is not None and path.exists():
-            try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-                record.scores = {str(name): float(score) for name, score in content["scores"].items()}
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise RunFolderError(
-                    f"{path}: not a search state ({error}); delete it to search anew"
-                ) from error
-        return record
-
-    def score(self, children: Sequence[Child], score_many: ScoreMany) -> list[float]:
-        """The score of each child; what is not on record is scored, and recorded as soon as it is known."""
-        unknown = [child for child in children if _name(child) not in self.scores]
-        for child, value in score_many(unknown) if unknown else ():
-            self.scores[_name(child)] = math.inf if math.isnan(value) else float(value)
-            if self.path is not None:
-                content = json.dumps({"scores": self.scores}, indent=1)
-                write_atomically(self.path, content.encode())
-        return [self.scores[_name(child)] for child in children]
-
-
-def _name(placed: Child) -> str:
-    return "-".join(operator.name for operator in placed)
-
-
-@dataclass
 class _Search:
     """One search under way."""
 
     score_many: ScoreMany
     cost_of: CostOf
     budgets: Budgets
-    record: _Record
     num_evaluations: int
-    on_evaluation: Callable[[Evaluation], None] | None
     evaluations: list[Evaluation] = field(default_factory=list)
     seen: set[Child] = field(default_factory=set)
 
@@ -147,13 +107,16 @@ class _Search:
             if overshoot == 0:
                 fitting.append(len(outcome))
             outcome.append(Evaluation(child, placed, math.inf, cost, overshoot))
-        scores = self.record.score([outcome[index].placed for index in fitting], self.score_many)
+        scores = self._scores([outcome[index].placed for index in fitting])
         for index, score in zip(fitting, scores, strict=True):
             outcome[index] = replace(outcome[index], score=score)
             self.evaluations.append(outcome[index])
-            if self.on_evaluation is not None:
-                self.on_evaluation(outcome[index])
         return outcome
+
+    def _scores(self, children: Sequence[Child]) -> list[float]:
+        """The score of each child; one that is no number is the worst there is."""
+        scores = dict(self.score_many(children) if children else ())
+        return [math.inf if math.isnan(scores[child]) else float(scores[child]) for child in children]
 
     def result(self, reason: str) -> SearchResult:
         if not self.evaluations:
@@ -174,24 +137,18 @@ def search(
     rng: random.Random,
     seeds: Sequence[Child] = (),
     ask_size: int = 8,
-    on_evaluation: Callable[[Evaluation], None] | None = None,
-    state_path: Path | None = None,
 ) -> SearchResult:
     """Scores up to `num_evaluations` different children that fit the budgets, `seeds` first.
 
     `score_many` and `cost_of` get placed children. `ask_size` children are proposed, and scored, at a time: a
     larger generation shares more prefixes and keeps more workers busy, but learns from its scores less often.
-    Ends early when every fitting child is scored, or when the searcher repeats itself for long. With
-    `state_path`, scores survive a kill, as soon as they are known; `rng` must then be freshly seeded, and the
-    file belongs to one score function.
+    Ends early when every fitting child is scored, or when the searcher repeats itself for long. Where the
+    scores are `remembered`, a freshly seeded `rng` takes up a search that was killed.
 
     Raises:
         BudgetError: nothing that was proposed fits.
-        RunFolderError: `state_path` holds something else.
     """
-    under_way = _Search(
-        score_many, cost_of, budgets, _Record.open(state_path), num_evaluations, on_evaluation
-    )
+    under_way = _Search(score_many, cost_of, budgets, num_evaluations)
     listed = _fitting_children(space, cost_of, budgets)
     searcher.tell(under_way.take(seeds))
     fruitless = 0
