@@ -11,6 +11,10 @@ MAX_LENGTH = 512  # tokens; BERT's learned positions end here
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 Length: TypeAlias = Annotated[int, Field(ge=4, le=MAX_LENGTH)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
+Fraction: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Rate: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+Weight: TypeAlias = Annotated[float, Field(ge=0)]
 Precision: TypeAlias = Literal["fp32", "int8"]
 Provider: TypeAlias = Literal["cpu", "cuda"]
 
