@@ -149,7 +149,9 @@ def _print_table(table: Mapping[str, Any]) -> None:
     console.print(shown)
     error = "-" if table["mape_percent"] is None else f"{table['mape_percent']:.2f}%"
     kendall = "-" if table["kendall"] is None else f"{table['kendall']:.3f}"
+    noise = table["noise_percent"]
     console.print(
         f"Fitted on {table['num_chains']} whole chains; on {table['num_heldout']} held out: "
         f"mean absolute error {error}, Kendall {kendall}"
+        + ("" if noise is None else f"; of the clock alone {noise:.2f}%, all being measured twice")
     )

@@ -1,4 +1,4 @@
-"""Which whole chains to export and time so that every operator's cost can be told from the others'."""
+"""Which whole chains to export and time: some to tell every operator's cost by, others to tell the error by."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ import numpy as np
 
 from bertcompress.space import Architecture, Child, Operator, SearchSpace, canonical
 
-NUM_DESIGNS = 200
+# Passes over the design, and chains tried in the place of each of its chains in a pass.
+NUM_PASSES = 3
+NUM_TRIED = 24
+# Chains that stand for all those whose latency will be asked for.
+NUM_REFERENCES = 200
 MOST_DRAWS = 1000
+MOST_DRAWS_OF_LENGTH = 30
 # So many chains more than coefficients, or the fit has nothing to average over.
 SPARE_CHAINS = 4
 
@@ -28,36 +33,50 @@ def counts_matrix(chains: Sequence[Child], operators: Sequence[Operator]) -> np.
 
 
 def fitting_chains(space: SearchSpace, num_chains: int, rng: random.Random) -> list[Child]:
-    """Chains of lengths from 0 to the space's number of positions, from which the coefficients are best told.
+    """Chains of lengths from 1 to the space's number of positions, from which the coefficients are best told.
 
-    Every third is a child of the space, as searches meet them. Of many random designs the one whose smallest
-    singular value is largest. There are more than `num_chains` when the space has more operators than those
-    could tell apart. Any order of operators may occur, also one that the space does not hold.
+    Every second chain mixes all operators, as networks do. The others make the design I-optimal by exchange
+    (Fedorov 1972; Meyer & Nachtsheim 1995): they give way to chains of their length while that lowers the mean
+    variance of the relative prediction; alone they would all repeat a single operator, which no network does.
+    There are more than `num_chains` when the space has more operators than those could tell apart. Any order
+    of operators may occur, also one that the space does not hold.
     """
     operators = space_operators(space)
     num_chains = max(num_chains, len(operators) + 1 + SPARE_CHAINS)
-    num_children = num_chains // 3
-    num_spread = num_chains - num_children
-    lengths = [round(i * space.num_positions / (num_spread - 1)) for i in range(num_spread)]
-
-    def design() -> list[Child]:
-        children = [canonical(space.sample(rng)) for _ in range(num_children)]
-        return [_random_chain(operators, length, rng) for length in lengths] + children
-
-    designs = (design() for _ in range(NUM_DESIGNS))
-    return max(designs, key=lambda chains: _smallest_singular_value(chains, operators))
+    # Chains of one length cannot tell what all chains have in common from what an operator costs.
+    longest = max(2, space.num_positions)
+    lengths = [round(1 + i * (longest - 1) / (num_chains - 1)) for i in range(num_chains)]
+    if not operators:
+        return [()] * num_chains
+    asked = [_random_chain(operators, rng.randint(1, longest), rng) for _ in range(NUM_REFERENCES)]
+    rows = _relative_rows(asked, operators)
+    moments = rows.T @ rows / len(rows)
+    mixed = [tuple(rng.choice(operators) for _ in range(length)) for length in lengths]
+    return _exchange(mixed, range(0, num_chains, 2), operators, moments, rng)
 
 
 def heldout_chains(
     space: SearchSpace, number: int, rng: random.Random, known: Sequence[Child]
 ) -> list[Child]:
-    """Up to `number` different children as search would meet them, none of them in `known`."""
+    """Up to `number` different children of the space, none in `known`, of all lengths in equal parts.
+
+    Children drawn uniformly are of nearly one length and cost, while budgets make a search visit all of them.
+    """
+    shortest = sum(1 for operators in space.choices if not _may_be_empty(operators))
+    longest = sum(1 for operators in space.choices if canonical(operators))
+    lengths = range(max(1, shortest), longest + 1)
     found: dict[Child, None] = {}
+    # The middle of each of `number` equal parts of the range.
+    for length in [lengths[int((i + 0.5) / number * len(lengths))] for i in range(number if lengths else 0)]:
+        drawn = (_child_of_length(space, length, rng) for _ in range(MOST_DRAWS_OF_LENGTH))
+        if (child := next((one for one in drawn if one not in known and one not in found), None)) is not None:
+            found[child] = None
+    # A length may have too few children.
     for _ in range(MOST_DRAWS):
         if len(found) == number:
             break
         child = canonical(space.sample(rng))
-        if child not in known:
+        if child and child not in known:
             found[child] = None
     return list(found)
 
@@ -71,11 +90,53 @@ def chain_architecture(space: SearchSpace, chain: Child, most_words: int) -> Arc
     return Architecture(type(space.dimensions)(**sizes), chain)
 
 
+def _exchange(
+    chains: list[Child],
+    exchanged: Sequence[int],
+    operators: Sequence[Operator],
+    moments: np.ndarray,
+    rng: random.Random,
+) -> list[Child]:
+    """The chains after those `exchanged` gave way to others of their length that predict better with the rest."""
+    chains = list(chains)
+    rows = _relative_rows(chains, operators)
+    best = _mean_variance(rows, moments)
+    for _ in range(NUM_PASSES):
+        for index in exchanged:
+            others = [_random_chain(operators, len(chains[index]), rng) for _ in range(NUM_TRIED)]
+            for other, row in zip(others, _relative_rows(others, operators), strict=True):
+                changed = rows.copy()
+                changed[index] = row
+                if (variance := _mean_variance(changed, moments)) < best:
+                    best, rows, chains[index] = variance, changed, other
+    return chains
+
+
+def _relative_rows(chains: Sequence[Child], operators: Sequence[Operator]) -> np.ndarray:
+    """Counts over the chain's length with its intercept: the clock's error grows with what it measures."""
+    counts = counts_matrix(chains, operators)
+    return counts / counts.sum(axis=1, keepdims=True)
+
+
+def _mean_variance(rows: np.ndarray, moments: np.ndarray) -> float:
+    """Variance of a prediction in units of the clock's, averaged over the chains that `moments` stands for."""
+    information = rows.T @ rows + 1e-9 * np.eye(rows.shape[1])
+    return float(np.trace(np.linalg.solve(information, moments)))
+
+
 def _random_chain(operators: Sequence[Operator], length: int, rng: random.Random) -> Child:
     # Few different operators a chain: their counts then vary more from chain to chain.
-    chosen = rng.sample(operators, min(len(operators), rng.randint(1, 3))) if operators else []
-    return tuple(rng.choice(chosen) for _ in range(length)) if chosen else ()
+    chosen = rng.sample(operators, rng.randint(1, len(operators)))
+    return tuple(rng.choice(chosen) for _ in range(length))
 
 
-def _smallest_singular_value(chains: Sequence[Child], operators: Sequence[Operator]) -> float:
-    return float(np.linalg.svd(counts_matrix(chains, operators), compute_uv=False)[-1])
+def _may_be_empty(operators: Sequence[Operator]) -> bool:
+    return any(operator.kind == "identity" for operator in operators)
+
+
+def _child_of_length(space: SearchSpace, length: int, rng: random.Random) -> Child:
+    """A child of the space with so many operators, at random positions."""
+    forced = [i for i, operators in enumerate(space.choices) if not _may_be_empty(operators)]
+    free = [i for i, operators in enumerate(space.choices) if i not in forced and canonical(operators)]
+    taken = sorted([*forced, *rng.sample(free, length - len(forced))])
+    return tuple(rng.choice(canonical(space.choices[position])) for position in taken)

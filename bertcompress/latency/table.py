@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,7 +28,7 @@ from bertcompress.latency.chains import (
     space_operators,
 )
 from bertcompress.latency.store import LatencyStore
-from bertcompress.measure import CLOCKS, Conditions, machine_key, measure_files
+from bertcompress.measure import CLOCKS, Conditions, machine_key, measure_files, steady_medians_ms, time_files
 from bertcompress.space import Architecture, Child, Operator, SearchSpace, canonical
 
 # Writes the network, with any weights, as the ONNX file that would be served at the conditions' precision.
@@ -35,6 +36,8 @@ ExportArchitecture: TypeAlias = Callable[[Architecture, Path, Conditions], None]
 OnProgress: TypeAlias = Callable[[int, int], None]
 MOST_WORDS = 1000
 FLOOR_OF_MEDIAN = 0.25
+# Tables stored before chains, clock or fit changed are not those of today: count up with every such change.
+METHOD = 2
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class LatencyTable:
     """Predicted latency as a sum: an intercept (embeddings, pooling, head) and a cost per operator.
 
     `mape_percent` (mean absolute error) and `kendall` are of held-out chains; None where there were too few.
+    `noise_percent` is the error that a perfect table would show on them: all were measured twice, and that is
+    how far either measurement lies from the mean of the two.
     """
 
     conditions: Conditions
@@ -53,6 +58,7 @@ class LatencyTable:
     num_heldout: int
     mape_percent: float | None
     kendall: float | None
+    noise_percent: float | None = None
 
     def predict_ms(self, network: Architecture | Sequence[Operator]) -> float:
         """Latency of an architecture or child, placed or canonical.
@@ -127,16 +133,50 @@ def prediction_error(
     return mape_percent, None if np.isnan(kendall) else kendall
 
 
-def measure_architectures_ms(
+def repeat_noise_percent(first_ms: Sequence[float], second_ms: Sequence[float]) -> float | None:
+    """Mean distance of two measurements of the same networks from the mean of both, in percent of it.
+
+    What all second measurements have in common, as from a slower minute, is taken off before.
+    """
+    if not first_ms:
+        return None
+    first, second = np.asarray(first_ms), np.asarray(second_ms)
+    second = second / np.median(second / first)
+    return float(np.mean(np.abs(first - second) / (first + second)) * 100)
+
+
+def measure_twice_ms(
+    paths: Mapping[str, Path], conditions: Conditions, *, vocab_size: int, seconds_each: float, clock: str
+) -> tuple[list[float], list[float]]:
+    """Two medians of each file, in sessions of their own; `seconds_each` is for both together.
+
+    Where a session's memory lies changes a small network's time by a percent for as long as it lives, which
+    no number of repeats in one session averages out or shows.
+    """
+    measured = []
+    for _ in range(2):
+        timings, _cpus = time_files(
+            paths,
+            conditions,
+            vocab_size=vocab_size,
+            min_seconds=seconds_each / 2,
+            max_seconds=seconds_each,
+            percentiles=(50,),
+            clock=CLOCKS[clock],
+        )
+        medians = steady_medians_ms(timings)
+        measured.append([medians[name] for name in paths])
+    return measured[0], measured[1]
+
+
+@contextmanager
+def exported_files(
     architectures: Sequence[Architecture],
     conditions: Conditions,
     export: ExportArchitecture,
-    *,
-    clock: str = "wall",
-    seconds_each: float = 0.5,
     on_progress: OnProgress | None = None,
-) -> list[float]:
-    """Median latency of each network, exported to a temporary folder and timed in turns with all the others.
+) -> Iterator[dict[str, Path]]:
+    """The networks as files in a temporary folder, by their place in the sequence.
 
     `on_progress` is called with (exported so far, all) after each export, which takes seconds.
     """
@@ -150,16 +190,29 @@ def measure_architectures_ms(
             paths[str(index)] = path
             if on_progress is not None:
                 on_progress(index + 1, len(architectures))
+        yield paths
+
+
+def measure_architectures_ms(
+    architectures: Sequence[Architecture],
+    conditions: Conditions,
+    export: ExportArchitecture,
+    *,
+    clock: str = "wall",
+    seconds_each: float = 0.5,
+) -> list[float]:
+    """Median latency of each network, exported to a temporary folder and timed in turns with all the others."""
+    with exported_files(architectures, conditions, export) as paths:
         summaries = measure_files(
             paths,
             conditions,
-            vocab_size=min((a.dimensions.vocab_size for a in architectures), default=1),
+            vocab_size=_smallest_vocabulary(architectures),
             min_seconds=seconds_each,
             max_seconds=2 * seconds_each,
             percentiles=(50,),
             clock=CLOCKS[clock],
         )
-    return [summaries[str(index)].p50_ms for index in range(len(architectures))]
+    return [summaries[name].p50_ms for name in paths]
 
 
 def build_latency_table(
@@ -172,7 +225,7 @@ def build_latency_table(
     num_chains: int = 16,
     num_heldout: int = 4,
     clock: str = "wall",
-    seconds_each: float = 0.5,
+    seconds_each: float = 1.0,
     growing: bool = False,
     on_progress: OnProgress | None = None,
 ) -> LatencyTable:
@@ -185,7 +238,7 @@ def build_latency_table(
     machine = machine_key(conditions.provider)
     key = {
         "table": {**vars(space.dimensions), "operators": [operator.name for operator in operators]},
-        "settings": [space.num_positions, num_chains, num_heldout, clock, *(["growing"] if growing else [])],
+        "settings": [METHOD, space.num_positions, num_chains, num_heldout, clock, growing],
         "conditions": conditions.to_dict(),
         "machine": machine,
     }
@@ -193,18 +246,34 @@ def build_latency_table(
         return LatencyTable.from_dict(stored)
     fitted = fitting_chains(space, num_chains, rng)
     heldout = heldout_chains(space, num_heldout, rng, known=fitted)
-    measured = measure_architectures_ms(
-        [chain_architecture(space, chain, MOST_WORDS) for chain in (*fitted, *heldout)],
-        conditions,
-        export,
-        clock=clock,
-        seconds_each=seconds_each,
-        on_progress=on_progress,
-    )
-    intercept_ms, costs = fit_coefficients(fitted, measured[: len(fitted)], operators, growing=growing)
+    architectures = [chain_architecture(space, chain, MOST_WORDS) for chain in (*fitted, *heldout)]
+    with exported_files(architectures, conditions, export, on_progress) as paths:
+        first, second = measure_twice_ms(
+            paths,
+            conditions,
+            vocab_size=_smallest_vocabulary(architectures),
+            seconds_each=seconds_each,
+            clock=clock,
+        )
+    measured = [(one + other) / 2 for one, other in zip(first, second, strict=True)]
+    start = len(fitted)
+    intercept_ms, costs = fit_coefficients(fitted, measured[:start], operators, growing=growing)
     predicted = [intercept_ms + sum(costs[operator.name] for operator in chain) for chain in heldout]
-    mape_percent, kendall = prediction_error(predicted, measured[len(fitted) :])
+    mape_percent, kendall = prediction_error(predicted, measured[start:])
     table = LatencyTable(
-        conditions, machine, clock, intercept_ms, costs, len(fitted), len(heldout), mape_percent, kendall
+        conditions=conditions,
+        machine=machine,
+        clock=clock,
+        intercept_ms=intercept_ms,
+        coefficients_ms=costs,
+        num_chains=len(fitted),
+        num_heldout=len(heldout),
+        mape_percent=mape_percent,
+        kendall=kendall,
+        noise_percent=repeat_noise_percent(first[start:], second[start:]),
     )
     return table if store is None else LatencyTable.from_dict(store.put(key, table.to_dict()))
+
+
+def _smallest_vocabulary(architectures: Sequence[Architecture]) -> int:
+    return min((architecture.dimensions.vocab_size for architecture in architectures), default=1)

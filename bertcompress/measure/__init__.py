@@ -13,6 +13,7 @@ from bertcompress.measure.clock import (
     measure_interleaved,
     ratio,
     repeats_needed,
+    steady_medians_ms,
     summarize,
     time_interleaved,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "repeats_needed",
     "run",
     "session",
+    "steady_medians_ms",
     "summarize",
     "time_files",
     "time_interleaved",

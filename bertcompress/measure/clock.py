@@ -123,6 +123,22 @@ def ratio(seconds: np.ndarray, reference: np.ndarray) -> Ratio:
     return Ratio(float(np.median(quotients)), low, high)
 
 
+def steady_medians_ms(timings: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Median milliseconds of contenders timed in the same rounds, each (turns, calls), less the rounds' drift.
+
+    What slows a round for most contenders is taken off all of them: a robust fit of time = contender x round
+    (median polish, Tukey 1977), with the rounds' own median at one.
+    """
+    if not timings:
+        return {}
+    calls = np.array(list(timings.values()), dtype=np.float64)  # (contenders, rounds, calls)
+    turns = np.log(np.maximum(np.median(calls, axis=2), np.finfo(np.float64).tiny))
+    rounds = np.median(turns - np.median(turns, axis=1, keepdims=True), axis=0)
+    steady = calls / np.exp(rounds - np.median(rounds))[None, :, None]
+    medians = np.median(steady.reshape(len(calls), -1), axis=1) * 1000
+    return dict(zip(timings, medians.tolist(), strict=True))
+
+
 def clock_overhead(clock: Clock) -> float:
     """Seconds that a timing holds although nothing lies between its two readings: the median of many."""
     readings = []
