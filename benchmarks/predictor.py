@@ -2,8 +2,10 @@
 
     python benchmarks/predictor.py                        # fp32 and int8, 1x32, 1x128 and 8x128, one thread
 
-Every network is exported once and timed at all shapes. Two kinds of networks are held out: uniform draws from
-the space, which are of nearly one length, and networks of every length, as budgets make a search visit them.
+Every network is exported once and timed twice at all shapes, in sessions of their own; what it takes is the
+mean of both. "noise_percent" is how far either is from that mean: the error that a perfect table would show.
+Two kinds of networks are held out: children of every length, as budgets make a search visit them, which the
+table's own check uses too, and uniform draws from the space, which are of nearly one length and cost.
 """
 
 from __future__ import annotations
@@ -20,8 +22,14 @@ from typing import Any
 from record import RESULTS, provenance, write_record
 
 from bertcompress.latency.chains import chain_architecture, fitting_chains, heldout_chains, space_operators
-from bertcompress.latency.table import MOST_WORDS, fit_coefficients, prediction_error
-from bertcompress.measure import CLOCKS, Conditions, LatencySummary, NoiseWatch, best_clock, measure_files
+from bertcompress.latency.table import (
+    MOST_WORDS,
+    fit_coefficients,
+    measure_twice_ms,
+    prediction_error,
+    repeat_noise_percent,
+)
+from bertcompress.measure import Conditions, NoiseWatch, best_clock
 from bertcompress.pipeline.timing import export_precisions
 from bertcompress.space import Child, Dimensions, SearchSpace, canonical
 
@@ -42,7 +50,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="BATCHxLENGTH")
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=1.0, help="timed seconds a network and condition")
+    parser.add_argument("--seconds", type=float, default=0.8, help="timed seconds a network and condition")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="predictor", help="the record's name")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the record is written")
@@ -54,15 +62,14 @@ def draw_networks(
 ) -> dict[str, list[Child]]:
     """The chains to fit on, and two kinds of networks held out; none is in two of them."""
     fitted = fitting_chains(space, num_fit, rng)
-    uniform = heldout_chains(space, num_heldout, rng, fitted)
-    known = {*fitted, *uniform}
-    every_length: dict[Child, None] = {}
-    while len(every_length) < num_heldout:
-        length = 1 + len(every_length) % space.num_positions
-        network = canonical(rng.choice(space_operators(space)) for _ in range(length))
-        if network not in known:
-            every_length[network] = None
-    return {"fit": fitted, "uniform": uniform, "every length": list(every_length)}
+    every_length = heldout_chains(space, num_heldout, rng, fitted)
+    known = {*fitted, *every_length}
+    uniform: dict[Child, None] = {}
+    while len(uniform) < num_heldout:
+        child = canonical(space.sample(rng))
+        if child not in known:
+            uniform[child] = None
+    return {"fit": fitted, "every length": every_length, "uniform": list(uniform)}
 
 
 def export_all(
@@ -84,47 +91,50 @@ def export_all(
 
 
 def judge(
-    space: SearchSpace, networks: Mapping[str, Sequence[Child]], measured: Mapping[str, LatencySummary]
+    space: SearchSpace,
+    networks: Mapping[str, Sequence[Child]],
+    first_ms: Mapping[str, float],
+    second_ms: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Costs fitted on the "fit" networks, and their error on all kinds."""
-    times = {
-        kind: [measured[f"{kind}/{number}"].p50_ms for number in range(len(drawn))]
-        for kind, drawn in networks.items()
-    }
-    intercept_ms, costs_ms = fit_coefficients(networks["fit"], times["fit"], space_operators(space))
+    """Costs fitted on the "fit" networks, and their error and the clock's on all kinds."""
+    names = {kind: [f"{kind}/{number}" for number in range(len(drawn))] for kind, drawn in networks.items()}
+    names["all held out"] = names["every length"] + names["uniform"]
+    chains = {f"{kind}/{i}": chain for kind, drawn in networks.items() for i, chain in enumerate(drawn)}
+    times = {name: (first_ms[name] + second_ms[name]) / 2 for name in chains}
+    intercept_ms, costs_ms = fit_coefficients(
+        networks["fit"], [times[name] for name in names["fit"]], space_operators(space)
+    )
     predicted = {
-        kind: [intercept_ms + sum(costs_ms[operator.name] for operator in chain) for chain in drawn]
-        for kind, drawn in networks.items()
+        name: intercept_ms + sum(costs_ms[operator.name] for operator in chain)
+        for name, chain in chains.items()
     }
-    for values in (times, predicted):
-        values["all held out"] = values["uniform"] + values["every length"]
     errors = {}
-    for kind, measured_ms in times.items():
-        mape_percent, kendall = prediction_error(predicted[kind], measured_ms)
+    for kind, those in names.items():
+        first, second = [first_ms[name] for name in those], [second_ms[name] for name in those]
+        mape_percent, kendall = prediction_error(
+            [predicted[name] for name in those], [times[name] for name in those]
+        )
         errors[kind] = {
             "mape_percent": mape_percent,
             "kendall": kendall,
-            "measured_ms": measured_ms,
-            "predicted_ms": predicted[kind],
+            "noise_percent": repeat_noise_percent(first, second),
+            # Of one measurement with the other: what no table's ranks can be asked to exceed by much.
+            "kendall_of_measurements": prediction_error(first, second)[1],
+            "measured_ms": [first, second],
+            "predicted_ms": [predicted[name] for name in those],
         }
     return {"intercept_ms": intercept_ms, "coefficients_ms": costs_ms, "errors": errors}
 
 
 def measure_condition(
     files: Mapping[str, Path], conditions: Conditions, seconds: float
-) -> tuple[dict[str, LatencySummary], dict[str, Any]]:
-    """Latency of every network under the conditions, and how quiet the machine was."""
+) -> tuple[dict[str, float], dict[str, float], dict[str, Any]]:
+    """Two latencies of every network under the conditions, and how quiet the machine was."""
     with NoiseWatch() as watch:
-        measured = measure_files(
-            files,
-            conditions,
-            vocab_size=MOST_WORDS,
-            min_seconds=seconds,
-            max_seconds=seconds,
-            percentiles=(50,),
-            clock=CLOCKS[best_clock(conditions)],
+        first, second = measure_twice_ms(
+            files, conditions, vocab_size=MOST_WORDS, seconds_each=seconds, clock=best_clock(conditions)
         )
-    return measured, watch.noise.to_dict()
+    return dict(zip(files, first, strict=True)), dict(zip(files, second, strict=True)), watch.noise.to_dict()
 
 
 def main() -> None:
@@ -141,11 +151,12 @@ def main() -> None:
             for shape in arguments.shapes:
                 batch_size, sequence_length = map(int, shape.split("x"))
                 conditions = Conditions(batch_size, sequence_length, arguments.threads, precision)
-                measured, noise = measure_condition(files[precision], conditions, arguments.seconds)
-                row = {**conditions.to_dict(), **judge(space, networks, measured), "noise": noise}
+                first, second, noise = measure_condition(files[precision], conditions, arguments.seconds)
+                row = {**conditions.to_dict(), **judge(space, networks, first, second), "noise": noise}
                 rows.append(row)
                 told = "; ".join(
-                    f"{kind}: {error['mape_percent']:.2f}%, Kendall {error['kendall']:.3f}"
+                    f"{kind}: {error['mape_percent']:.2f}% (clock {error['noise_percent']:.2f}%), "
+                    f"Kendall {error['kendall']:.3f} (clock {error['kendall_of_measurements']:.3f})"
                     for kind, error in row["errors"].items()
                 )
                 print(f"{conditions}: {told}{'; noisy machine' if noise['noisy'] else ''}", flush=True)

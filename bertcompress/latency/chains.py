@@ -1,4 +1,4 @@
-"""Which whole chains to export and time: some to tell every operator's cost by, others to tell the error by."""
+"""Which whole chains to export and time: some to tell every operator's cost by, others to tell the error."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def fitting_chains(space: SearchSpace, num_chains: int, rng: random.Random) -> l
     """Chains of lengths from 1 to the space's number of positions, from which the coefficients are best told.
 
     Every second chain mixes all operators, as networks do. The others make the design I-optimal by exchange
-    (Fedorov 1972; Meyer & Nachtsheim 1995): they give way to chains of their length while that lowers the mean
-    variance of the relative prediction; alone they would all repeat a single operator, which no network does.
-    There are more than `num_chains` when the space has more operators than those could tell apart. Any order
-    of operators may occur, also one that the space does not hold.
+    (Fedorov 1972; Meyer & Nachtsheim 1995): they give way to chains of their length while that lowers the
+    mean variance of the relative prediction; alone they would all repeat a single operator, which no network
+    does. There are more than `num_chains` when the space has more operators than those could tell apart. Any
+    order of operators may occur, also one that the space does not hold.
     """
     operators = space_operators(space)
     num_chains = max(num_chains, len(operators) + 1 + SPARE_CHAINS)
@@ -97,7 +97,7 @@ def _exchange(
     moments: np.ndarray,
     rng: random.Random,
 ) -> list[Child]:
-    """The chains after those `exchanged` gave way to others of their length that predict better with the rest."""
+    """The chains after those `exchanged` gave way to others of their length that predict better."""
     chains = list(chains)
     rows = _relative_rows(chains, operators)
     best = _mean_variance(rows, moments)
@@ -119,7 +119,7 @@ def _relative_rows(chains: Sequence[Child], operators: Sequence[Operator]) -> np
 
 
 def _mean_variance(rows: np.ndarray, moments: np.ndarray) -> float:
-    """Variance of a prediction in units of the clock's, averaged over the chains that `moments` stands for."""
+    """Variance of a prediction in units of the clock's, over the chains that `moments` stands for."""
     information = rows.T @ rows + 1e-9 * np.eye(rows.shape[1])
     return float(np.trace(np.linalg.solve(information, moments)))
 

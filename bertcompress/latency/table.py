@@ -201,7 +201,7 @@ def measure_architectures_ms(
     clock: str = "wall",
     seconds_each: float = 0.5,
 ) -> list[float]:
-    """Median latency of each network, exported to a temporary folder and timed in turns with all the others."""
+    """Median latency of each network, exported to a temporary folder and timed in turns with the others."""
     with exported_files(architectures, conditions, export) as paths:
         summaries = measure_files(
             paths,

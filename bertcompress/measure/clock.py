@@ -124,7 +124,7 @@ def ratio(seconds: np.ndarray, reference: np.ndarray) -> Ratio:
 
 
 def steady_medians_ms(timings: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Median milliseconds of contenders timed in the same rounds, each (turns, calls), less the rounds' drift.
+    """Median milliseconds of contenders timed in the same rounds, (turns, calls), less the rounds' drift.
 
     What slows a round for most contenders is taken off all of them: a robust fit of time = contender x round
     (median polish, Tukey 1977), with the rounds' own median at one.

@@ -139,7 +139,7 @@ class Latency(Section):
     provider: Provider = Field(default="cpu", description="ONNX Runtime's execution provider")
     num_chains: Annotated[int, Field(ge=4)] = Field(default=16, description="chains to fit the cost table on")
     num_heldout: Annotated[int, Field(ge=2)] = Field(
-        default=4, description="chains to tell the table's error by"
+        default=8, description="chains to tell the table's error by"
     )
 
 

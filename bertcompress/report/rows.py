@@ -191,4 +191,7 @@ def heldout_words(fitted: Mapping[str, Any]) -> str:
         return "The table was not checked on held-out networks."
     kendall = number(fitted.get("kendall"), 2)
     networks = count(fitted.get("num_heldout"))
-    return f"On {networks} held-out networks: mean error {error:.1f}%, Kendall rank correlation {kendall}."
+    noise = finite(fitted.get("noise_percent"))
+    clock = "" if noise is None else f" (the clock alone: {noise:.1f}%)"
+    told = f"mean error {error:.1f}%{clock}, Kendall rank correlation {kendall}"
+    return f"On {networks} held-out networks: {told}."
