@@ -215,6 +215,26 @@ def measure_architectures_ms(
     return [summaries[name].p50_ms for name in paths]
 
 
+def measure_architectures_twice_ms(
+    architectures: Sequence[Architecture],
+    conditions: Conditions,
+    export: ExportArchitecture,
+    *,
+    clock: str,
+    seconds_each: float,
+    on_progress: OnProgress | None = None,
+) -> tuple[list[float], list[float]]:
+    """`measure_twice_ms` of networks that are exported to a temporary folder."""
+    with exported_files(architectures, conditions, export, on_progress) as paths:
+        return measure_twice_ms(
+            paths,
+            conditions,
+            vocab_size=_smallest_vocabulary(architectures),
+            seconds_each=seconds_each,
+            clock=clock,
+        )
+
+
 def build_latency_table(
     space: SearchSpace,
     conditions: Conditions,
@@ -247,14 +267,9 @@ def build_latency_table(
     fitted = fitting_chains(space, num_chains, rng)
     heldout = heldout_chains(space, num_heldout, rng, known=fitted)
     architectures = [chain_architecture(space, chain, MOST_WORDS) for chain in (*fitted, *heldout)]
-    with exported_files(architectures, conditions, export, on_progress) as paths:
-        first, second = measure_twice_ms(
-            paths,
-            conditions,
-            vocab_size=_smallest_vocabulary(architectures),
-            seconds_each=seconds_each,
-            clock=clock,
-        )
+    first, second = measure_architectures_twice_ms(
+        architectures, conditions, export, clock=clock, seconds_each=seconds_each, on_progress=on_progress
+    )
     measured = [(one + other) / 2 for one, other in zip(first, second, strict=True)]
     start = len(fitted)
     intercept_ms, costs = fit_coefficients(fitted, measured[:start], operators, growing=growing)
