@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
@@ -81,37 +79,6 @@ def test_the_flow_delivers_and_a_second_run_keeps_everything(tiny_recipe: Path, 
     kept = [name for name in STAGE_NAMES if stages[name] == before[name]]
     assert kept == ["data", "vocabulary", "latency", "teacher", "supernet", "search"]
     assert [model["role"] for model in partly.report["models"]] == ["teacher", "winner"]
-
-
-def test_a_trimmed_vocabulary_goes_with_the_children_and_the_teacher_keeps_its_own(
-    tiny_recipe: Path, tmp_path: Path
-) -> None:
-    # Two words of the teacher's stand in no text; one of the test's words in none that is trained on.
-    rows = [json.loads(line) for line in (tmp_path / "sentences.jsonl").read_text().splitlines()]
-    for row in rows:
-        row["text"] = row["text"].replace("rather", "quite").replace("scene", "film")
-    rows[0] = {"text": "rather great scene", "label": "positive"}
-    source = tmp_path / "splits"
-    source.mkdir()
-    for name, part in {"test": rows[:60], "validation": rows[60:120], "train": rows[120:]}.items():
-        random.Random(0).shuffle(part)
-        (source / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
-    words = [f"data.source={source}", "space.vocabulary=corpus", "teacher.epochs=4"]
-    result = run_recipe(load_recipe(tiny_recipe, words), tmp_path / "run")
-    folder = tmp_path / "run/export"
-    sizes = {role: len(Tokenizer.from_file(str(folder / role / "tokenizer.json")).get_vocab())
-             for role in ("teacher", "baseline", "winner")}  # fmt: skip
-    assert sizes == {"teacher": 18, "baseline": 16, "winner": 16}
-    teacher, baseline, winner = result.report["models"]
-    for model in (baseline, winner):
-        assert model["num_parameters"] < teacher["num_parameters"] - 81 * 16
-    assert result.report["vocabulary"].startswith("16 of 18 tokens")
-    assert "1 of 60 test texts are cut into other pieces than before, with 2 unknown tokens" in (
-        folder / "winner/README.md"
-    ).read_text(encoding="utf-8")
-    assert "vocabulary" not in (folder / "teacher/README.md").read_text(encoding="utf-8")
-    answers = OnnxClassifier(folder / "winner").classify(["great film and story", "quite dull scene"])
-    assert len(answers) == 2
 
 
 def test_a_changed_key_reaches_only_what_depends_on_it(

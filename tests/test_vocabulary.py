@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    AutoTokenizer,
+    BertForSequenceClassification,
+    BertTokenizerFast,
+    PreTrainedTokenizerFast,
+)
 
 from bertcompress.data.vocabulary import trim_vocabulary
 from bertcompress.errors import DataError
@@ -54,6 +61,7 @@ def used_by(tokenizer: PreTrainedTokenizerFast, corpus: list[str]) -> set[int]:
     return {number for row in tokenizer(corpus)["input_ids"] for number in row}
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(texts, min_size=1, max_size=5))
 def test_the_corpus_is_cut_as_before_in_fewer_tokens(corpus):
     tokenizer = wordpiece()
@@ -67,6 +75,7 @@ def test_the_corpus_is_cut_as_before_in_fewer_tokens(corpus):
         assert ours["token_type_ids"] == theirs["token_type_ids"]
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(texts, min_size=1, max_size=3), texts)
 def test_an_unseen_text_of_known_letters_is_spelt_out(corpus, text):
     letters = set("".join(corpus))
@@ -94,6 +103,34 @@ def test_it_comes_back_from_its_folder_and_from_the_tokenizers_library(tmp_path)
         loaded(["a", "bad cab"], padding=True)["attention_mask"][0]
         == [1, 1, 1, *[0] * 5][: len(loaded("bad cab")["input_ids"])]
     )
+
+
+def test_it_is_of_the_class_that_it_was_and_keeps_added_tokens(tmp_path):
+    """A class that other versions of transformers know too, and that loads with the same settings."""
+    pieces = [*SPECIAL[:2], *PIECES[:4], *SPECIAL[2:], *PIECES[4:], "A", "Ab"]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    tokenizer = BertTokenizerFast.from_pretrained(tmp_path, do_lower_case=False)
+    tokenizer.add_tokens(["<url>", "<name>"])
+    trimmed = trim_vocabulary(tokenizer, used_by(tokenizer, ["Ab bad <url>"]))
+    assert type(trimmed.tokenizer) is type(tokenizer)
+    trimmed.tokenizer.save_pretrained(tmp_path / "trimmed")
+    config = json.loads((tmp_path / "trimmed/tokenizer_config.json").read_text())
+    assert config["tokenizer_class"].startswith("BertTokenizer")
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "trimmed")
+    for text, cut in (("Ab bad <url>", ["Ab", "bad", "<url>"]), ("<name> ab", ["<name>", "a", "##b"])):
+        assert loaded.tokenize(text) == trimmed.tokenizer.tokenize(text) == cut
+    ids = loaded("Ab <url>", "bad")["input_ids"]
+    assert ids == trimmed.tokenizer("Ab <url>", "bad")["input_ids"]
+    assert trimmed.kept[ids].tolist() == tokenizer("Ab <url>", "bad")["input_ids"]
+    assert len(loaded) == len(trimmed.kept) == max(loaded.get_vocab().values()) + 1
+
+
+def test_the_unknown_token_stays_where_only_the_model_knows_of_it():
+    rust = Tokenizer(models.WordPiece({"a": 0, "b": 1, "[UNK]": 2, "##b": 3}, unk_token="[UNK]"))
+    rust.pre_tokenizer = pre_tokenizers.Whitespace()
+    trimmed = trim_vocabulary(PreTrainedTokenizerFast(tokenizer_object=rust), {0})
+    assert trimmed.kept.tolist() == [0, 2]
+    assert trimmed.tokenizer("a ab")["input_ids"] == [0, trimmed.unknown_id] == [0, 1]
 
 
 def test_bert_processing_is_renumbered_too():

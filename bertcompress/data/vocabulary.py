@@ -1,25 +1,27 @@
 """A tokenizer that knows only the tokens of a corpus: half of a small BERT is its word embeddings.
 
 WordPiece (Wu et al. 2016, arXiv 1609.08144) takes the longest known piece at every place, so a text whose
-pieces are all kept is cut as before, and other texts into shorter pieces. The idea: Abdaoui et al. 2020,
+pieces are all kept is cut as before, and other texts into shorter pieces. Only a word that was unknown may
+become known: what kept its beginning from being cut shorter is gone. The idea: Abdaoui et al. 2020,
 arXiv 2010.05609."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from bertcompress.errors import DataError
 
 # Models of the tokenizers library whose cut of a text does not change when pieces go that it does not use.
 TRIMMED_MODELS = ("WordPiece", "WordLevel")
-CONTINUATION = "##"
+TOKENIZER_FILE, CONFIG_FILE = "tokenizer.json", "tokenizer_config.json"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,12 @@ class Vocabulary:
 
     tokenizer: PreTrainedTokenizerBase
     kept: np.ndarray
+
+    @property
+    def unknown_id(self) -> int:
+        """The trimmed tokenizer's id of the token for what it does not know."""
+        backend = self.tokenizer.backend_tokenizer
+        return backend.token_to_id(backend.model.unk_token)
 
 
 def check_trimmable(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -56,27 +64,42 @@ def trim_vocabulary(tokenizer: PreTrainedTokenizerBase, used: Iterable[int]) -> 
     """
     check_trimmable(tokenizer)
     described = _description(tokenizer)
-    vocabulary: dict[str, int] = described["model"]["vocab"]
-    kept = _kept_ids(vocabulary, described["added_tokens"], set(used) | set(tokenizer.all_special_ids))
+    kept = _kept_ids(described, set(used) | set(tokenizer.all_special_ids))
     new_id = {old: new for new, old in enumerate(kept)}
-    described["model"]["vocab"] = {
-        token: new_id[old]
-        for token, old in sorted(vocabulary.items(), key=lambda item: item[1])
-        if old in new_id
-    }
-    for added in described["added_tokens"]:
-        added["id"] = new_id[added["id"]]
-    described["post_processor"] = _renumbered(described["post_processor"], new_id)
-    # Cutting and padding are for the caller to ask.
-    described["truncation"] = described["padding"] = None
-    trimmed = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(described)),
-        model_max_length=tokenizer.model_max_length,
-        padding_side=tokenizer.padding_side,
-        model_input_names=tokenizer.model_input_names,
-        **tokenizer.special_tokens_map,
-    )
+    with tempfile.TemporaryDirectory(prefix="bertcompress-tokenizer-") as folder:
+        tokenizer.save_pretrained(folder)
+        _trim_files(Path(folder), described, new_id)
+        # Loaded, not built: so it keeps its class, by which other versions of transformers load it.
+        trimmed = AutoTokenizer.from_pretrained(folder)
+    trimmed.name_or_path = tokenizer.name_or_path
     return Vocabulary(trimmed, np.array(kept, dtype=np.int64))
+
+
+def _trim_files(folder: Path, described: dict[str, Any], new_id: dict[int, int]) -> None:
+    """Renumber a saved tokenizer's files, and leave only those that are needed to load it."""
+    for path in folder.iterdir():
+        if path.name not in (TOKENIZER_FILE, CONFIG_FILE, "special_tokens_map.json"):
+            path.unlink()
+    (folder / TOKENIZER_FILE).write_text(json.dumps(_trimmed(described, new_id)), encoding="utf-8")
+    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    if "added_tokens_decoder" in config:
+        added = config["added_tokens_decoder"].items()
+        config["added_tokens_decoder"] = {str(new_id[int(old)]): token for old, token in added}
+    (folder / CONFIG_FILE).write_text(json.dumps(config), encoding="utf-8")
+
+
+def _trimmed(described: dict[str, Any], new_id: dict[int, int]) -> dict[str, Any]:
+    """A tokenizer's description with the tokens of `new_id` alone, renumbered."""
+    by_id = sorted(described["model"]["vocab"].items(), key=lambda item: item[1])
+    return described | {
+        "model": described["model"]
+        | {"vocab": {token: new_id[old] for token, old in by_id if old in new_id}},
+        "added_tokens": [added | {"id": new_id[added["id"]]} for added in described["added_tokens"]],
+        "post_processor": _renumbered(described["post_processor"], new_id),
+        # Cutting and padding are for the caller to ask.
+        "truncation": None,
+        "padding": None,
+    }
 
 
 def _description(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
@@ -84,16 +107,19 @@ def _description(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     return described
 
 
-def _kept_ids(vocabulary: dict[str, int], added: list[dict[str, Any]], used: set[int]) -> list[int]:
-    kept = used | {token["id"] for token in added}
+def _kept_ids(described: dict[str, Any], used: set[int]) -> list[int]:
+    vocabulary: dict[str, int] = described["model"]["vocab"]
+    continuation = described["model"].get("continuing_subword_prefix", "")
+    kept = used | {token["id"] for token in described["added_tokens"]}
+    kept.add(vocabulary[described["model"]["unk_token"]])
     characters = {
         character
         for token, number in vocabulary.items()
         if number in kept
-        for character in token.removeprefix(CONTINUATION)
+        for character in token.removeprefix(continuation)
     }
     for character in characters:
-        kept |= {vocabulary[piece] for piece in (character, CONTINUATION + character) if piece in vocabulary}
+        kept |= {vocabulary[piece] for piece in (character, continuation + character) if piece in vocabulary}
     return sorted(kept)
 
 

@@ -91,8 +91,9 @@ def _vocabulary_words(run: Run) -> dict[str, str]:
     test = found["texts"]["test"]
     return {
         "vocabulary": f"{len(found['kept']):,} of {found['of']:,} tokens, those of the training texts; "
-        f"{test['rows_cut_otherwise']} of {test['rows']} test texts are cut into other pieces than before, "
-        f"with {test['unknown_tokens']} unknown tokens"
+        f"{test['rows_cut_otherwise']:,} of {test['rows']:,} test texts are cut into other pieces than "
+        f"before, {test['tokens']:,} tokens for {test['tokens_before']:,}, "
+        f"{test['unknown_tokens']:,} of them unknown (before: {test['unknown_tokens_before']:,})"
     }
 
 

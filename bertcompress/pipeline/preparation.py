@@ -53,8 +53,8 @@ def prepare_data(run: Run) -> None:
 def choose_vocabulary(run: Run) -> None:
     """Trim the vocabulary to the training texts', where the recipe asks; every split is cut into it anew.
 
-    vocabulary.json holds the teacher's ids of the kept tokens, and by split how many rows are cut otherwise
-    and how many tokens are unknown.
+    vocabulary.json holds the teacher's ids of the kept tokens, and by split how many rows are cut otherwise,
+    and into how many tokens, unknown ones counted too, before and after.
     """
     if run.recipe.space.vocabulary == "full":
         return
@@ -71,12 +71,19 @@ def choose_vocabulary(run: Run) -> None:
 
 
 def _cut_otherwise(theirs: TokenizedSplit, ours: TokenizedSplit, trimmed: Vocabulary) -> dict[str, int]:
-    """How many rows the trimmed tokenizer cuts into other pieces, and how many tokens it does not know."""
+    """How many rows the trimmed tokenizer cuts into other pieces, and unknown tokens now and before."""
     before = (theirs.input_ids[a:b] for a, b in pairwise(theirs.offsets))
     after = (trimmed.kept[ours.input_ids[a:b]] for a, b in pairwise(ours.offsets))
     changed = sum(not np.array_equal(*rows) for rows in zip(before, after, strict=True))
-    unknown = int((ours.input_ids == trimmed.tokenizer.unk_token_id).sum())
-    return {"rows": len(ours), "rows_cut_otherwise": changed, "unknown_tokens": unknown}
+    unknown = trimmed.unknown_id
+    return {
+        "rows": len(ours),
+        "rows_cut_otherwise": changed,
+        "tokens": len(ours.input_ids),
+        "tokens_before": len(theirs.input_ids),
+        "unknown_tokens": int((ours.input_ids == unknown).sum()),
+        "unknown_tokens_before": int((theirs.input_ids == trimmed.kept[unknown]).sum()),
+    }
 
 
 def settle_latency(run: Run) -> None:
