@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bertcompress.errors import DataError
+from bertcompress.export.runtime import FILE_OF
 from bertcompress.measure import (
     Conditions,
     LatencySummary,
@@ -133,8 +134,9 @@ def origin(provider: str = "cpu") -> dict[str, Any]:
 
 def precision_of(path: Path) -> str:
     """The precision that an exported file's name tells: model_int8.onnx is int8, model.onnx is fp32."""
-    _, separator, word = path.stem.rpartition("_")
-    return word if separator and word in ("int8", "fp16") else "fp32"
+    endings = {precision: Path(name).stem.removeprefix("model") for precision, name in FILE_OF.items()}
+    matching = [name for name, ending in endings.items() if ending and path.stem.endswith(ending)]
+    return matching[0] if matching else "fp32"
 
 
 def _row(name: str, path: Path, conditions: Conditions, summary: LatencySummary) -> dict[str, Any]:

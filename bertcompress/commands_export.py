@@ -8,12 +8,22 @@ from typing import Annotated
 import typer
 
 from bertcompress.command_line import plain_errors
+from bertcompress.errors import DataError
+
+# Texts are cut there for the calibration, unless the user says where: longer ones change no range.
+CALIBRATED_LENGTH, CALIBRATED_ROWS = 128, 256
 
 
 def export_model(
     source: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a Hub id, or package:NAME.")],
     output: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
-    precisions: Annotated[str, typer.Option(help="Files to write.")] = "fp32,int8",
+    precisions: Annotated[
+        str, typer.Option(help="Files to write: fp32, int8, int8_static, fp16, int8_weights, int4_weights.")
+    ] = "fp32,int8",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="A file with a text a line, for int8_static; int8 then spares what it would harm."),
+    ] = None,
     max_length: Annotated[
         int | None,
         typer.Option(min=3, help="Tokens at which texts are cut. (default: all)", show_default=False),
@@ -24,24 +34,34 @@ def export_model(
 ) -> None:
     """Export a BERT, MiniLM, RoBERTa, DistilBERT, ELECTRA or compact classifier to ONNX, verified."""
     with plain_errors():
-        from bertcompress.export.folder import export_folder
+        from bertcompress.export.calibration import Calibration
+        from bertcompress.export.folder import Rows, export_folder
         from bertcompress.export.optimize import timer
+        from bertcompress.export.recommend import Trial
         from bertcompress.export.teachers import label_names_of, load_classifier
+        from bertcompress.export.verify import input_limits
         from bertcompress.measure import Conditions
         from bertcompress.teacher import load_tokenizer
         from bertcompress.teacher_source import resolve_teacher
 
         location = resolve_teacher(source)
         model = load_classifier(location)
+        tokenizer = load_tokenizer(location)
+        longest = min(max_length or CALIBRATED_LENGTH, input_limits(model.config).max_length)
         conditions = Conditions(batch_size, sequence_length, threads)
         record = export_folder(
             model,
-            load_tokenizer(location),
+            tokenizer,
             label_names_of(model.config),
             output,
             precisions=tuple(precisions.split(",")),
             max_length=max_length,
-            timer=timer(conditions, vocab_size=model.config.vocab_size),
+            rows=Rows(
+                calibration=Calibration.from_texts(_texts(calibration), tokenizer, longest)
+                if calibration is not None
+                else None
+            ),
+            trial=Trial(timer(conditions, vocab_size=model.config.vocab_size)),
             about={
                 "name": Path(source).resolve().name if Path(source).is_dir() else source,
                 "p50 at": str(conditions),
@@ -53,3 +73,18 @@ def export_model(
             f"{output / entry['file']} ({name}): {entry['size_mib']:.1f} MiB, {entry['p50_ms']:.2f} ms, "
             f"largest logit error {entry['max_logit_error']:.1e}{advice}"
         )
+
+
+def _texts(path: Path) -> list[str]:
+    """The first lines of a file that are not blank.
+
+    Raises:
+        DataError: the file cannot be read, or holds no text.
+    """
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"--calibration {path}: cannot be read as text: {error}") from error
+    if not lines:
+        raise DataError(f"--calibration {path}: holds no text; give a file with a text a line")
+    return lines[:CALIBRATED_ROWS]

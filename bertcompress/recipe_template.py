@@ -246,7 +246,7 @@ latency:                       # what the budget is measured at: how the model w
   batch_size: 1
   sequence_length: {sequence_length}
   num_threads: 1
-  precision: fp32              # fp32 or int8
+  precision: fp32              # one of those under `export`
 
 search:
   searcher: evolution          # evolution, random, reinforce, parsec, progressive or exact
@@ -257,5 +257,6 @@ student:
   baseline: true               # also train a hand-designed BERT of the winner's size, to judge the search by
 
 export:
-  precisions: [fp32, int8]
+  precisions: [fp32, int8]     # and int8_static, fp16 (for GPUs), int8_weights, int4_weights
+  max_metric_drop: 0.01        # a file that loses more is not recommended, and int8 spares what it harms most
 """

@@ -16,31 +16,45 @@ import onnx
 from bertcompress.errors import ExportError
 from bertcompress.space import Architecture
 
+_FLOAT_NODES = {"mha": "MultiHeadAttention", "ffn": "BiasGelu", "conv": "Conv"}
+_INT8_NODES = {**_FLOAT_NODES, "ffn": "Gelu"}
 NODE_OF = {
-    "fp32": {"mha": "MultiHeadAttention", "ffn": "BiasGelu", "conv": "Conv"},
-    "int8": {"mha": "MultiHeadAttention", "ffn": "Gelu", "conv": "Conv"},
+    "fp32": _FLOAT_NODES,
+    "fp16": _FLOAT_NODES,
+    "int8_weights": _FLOAT_NODES,
+    "int4_weights": _FLOAT_NODES,
+    "int8": _INT8_NODES,
+    "int8_static": _INT8_NODES,
 }
 DENSE_NODES = {
     "fp32": frozenset({"MatMul"}),
+    "fp16": frozenset({"MatMul"}),
+    "int8_weights": frozenset({"MatMulNBits"}),
+    "int4_weights": frozenset({"MatMulNBits"}),
     # The first holds the scaling of its input too; all of them hold that of their output, and the bias.
     "int8": frozenset({"DynamicQuantizeMatMul", "MatMulIntegerToFloat"}),
+    "int8_static": frozenset({"MatMulIntegerToFloat"}),
 }
 # Dense layers of one operator: query, key, value and output; both halves; the pointwise layer.
 DENSE_LAYERS = {"mha": 4, "ffn": 2, "conv": 1}
 
 
-def audit(path: Path | str, architecture: Architecture, *, precision: str = "fp32") -> dict[str, Any]:
+def audit(
+    path: Path | str, architecture: Architecture, *, precision: str = "fp32", num_kept: int = 0
+) -> dict[str, Any]:
     """Counts of fused nodes that the architecture asks for and that an optimised file has: expected, found.
 
+    `num_kept` dense layers may be in fp32 though the precision is another.
+
     Raises:
-        ExportError: a position has no fused node of its kind and size, or int8 has left dense layers in fp32.
+        ExportError: a position has no fused node of its kind and size, or a dense layer is not narrowed.
     """
     graph = onnx.load(path, load_external_data=False).graph
     expected = [operator.name for operator in architecture.operators]
     found = list(_chain(graph, precision))
     problems = _differences(expected, found, NODE_OF[precision])
     dense = " or ".join(sorted(DENSE_NODES[precision]))
-    num_dense = sum(DENSE_LAYERS[operator.kind] for operator in architecture.operators)
+    num_dense = sum(DENSE_LAYERS[operator.kind] for operator in architecture.operators) - num_kept
     found_dense = sum(node.op_type in DENSE_NODES[precision] for node in graph.node)
     if found_dense < num_dense:
         problems.append(f"{dense}: {found_dense} nodes; the chain has {num_dense} dense layers")
@@ -87,10 +101,12 @@ def _attention_heads(node: Any, attributes: dict[str, Any]) -> int | None:
 
 def _gelu_width(node: Any, makers: dict[str, Any], constants: dict[str, Any], precision: str) -> int | None:
     """Inner width of the feed-forward that a gelu belongs to; None of a convolution's."""
-    if precision == "fp32":
+    if node.op_type == "BiasGelu":
         weight = node.input[1]
     else:
         maker = makers.get(node.input[0])
+        if maker is not None and maker.op_type == "Add":  # a dense layer that stayed in fp32
+            return next((int(constants[name][0]) for name in maker.input if name in constants), None)
         if maker is None or maker.op_type not in DENSE_NODES[precision]:
             return None
         weight = maker.input[1]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bertcompress.errors import ExportError
 from bertcompress.export.audit import audit
+from bertcompress.export.calibration import Calibration
 from bertcompress.export.card import model_card
 from bertcompress.export.convert import OPSET, export_onnx
 from bertcompress.export.optimize import FusionChoice, Timer, choose_fusions
 from bertcompress.export.precisions import write_precisions
+from bertcompress.export.recommend import Trial, precision_problems, recommend
 from bertcompress.export.runtime import FILE_OF
 from bertcompress.export.teachers import TeacherGraph
 from bertcompress.export.verify import check_tokenizer, compare, input_limits, reference_of
@@ -26,8 +29,14 @@ from bertcompress.measure.versions import versions
 from bertcompress.model.compact import CompactBertForSequenceClassification
 from bertcompress.model.convert_bert import as_stock_bert, stock_obstacles
 
-# A file's value of the task's metric, where higher is better.
-Metric = Callable[[Path], float]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of the user's data: `verified` against PyTorch, and those that int8 is calibrated on."""
+
+    verified: Sequence[Mapping[str, Tensor]] = ()
+    calibration: Calibration | None = None
 
 
 def export_folder(
@@ -38,25 +47,24 @@ def export_folder(
     *,
     precisions: Sequence[str] = ("fp32", "int8"),
     max_length: int | None = None,
-    batches: Iterable[Mapping[str, Tensor]] = (),
-    timer: Timer | None = None,
-    metric: Metric | None = None,
-    max_metric_drop: float = 0.01,
+    rows: Rows | None = None,
+    trial: Trial | None = None,
     about: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write everything that serving needs and give back the record, which is also in export.json.
 
-    `model` is a compact model or a Hugging Face classifier of BERT's family (see teachers). `batches` are
-    real rows for the verification. `timer` decides the fusion and whether int8 is recommended; `metric` is
-    asked of every file. Weights are written as stock BERT where BERT has such a network. The model's
-    configuration takes the label names. `about` goes into the model card, README.md (see card).
+    `model` is a compact model or a Hugging Face classifier of BERT's family (see teachers). The timer of the
+    `trial` decides the fusions as well. Weights are written as stock BERT where BERT has such a network. The
+    model's configuration takes the label names. `about` goes into the model card, README.md (see card).
 
     Raises:
-        ExportError: an unknown precision, a slow tokenizer, or a graph without its fusions.
+        ExportError: an unknown precision, int8_static without calibration, a slow tokenizer, or a graph
+            without its fusions.
         TeacherError: the model is none of BERT's family, or has parts that its chain does not have.
-        VerificationError: the fp32 file disagrees with PyTorch.
+        VerificationError: the fp32 or fp16 file disagrees with PyTorch.
     """
-    _check(model, tokenizer, label_names, precisions)
+    rows, trial = rows or Rows(), trial or Trial()
+    _check(model, tokenizer, label_names, precision_problems(precisions, rows.calibration))
     traced = model if isinstance(model, CompactBertForSequenceClassification) else TeacherGraph(model)
     out_dir = Path(out_dir)
     longest = input_limits(model.config).max_length
@@ -64,15 +72,16 @@ def export_folder(
     weights = _write_weights(model, label_names, out_dir)
     _write_tokenizer(tokenizer, max_length, out_dir)
     check_tokenizer(tokenizer, out_dir / "tokenizer.json", max_length)
-    fusion, files = _write_graphs(traced, precisions, out_dir, timer)
-    reference = reference_of(model, batches)
+    fusion, files = _write_graphs(traced, precisions, out_dir, rows.calibration, trial.timer)
+    reference = reference_of(model, rows.verified)
     for precision, entry in files.items():
         path = out_dir / entry["file"]
         entry["size_mib"] = _size_mib(path)
-        entry["audit"] = audit(path, traced.architecture, precision=precision)
+        kept = entry.get("quantization", {}).get("sensitivity", {}).get("kept_nodes", ())
+        entry["audit"] = audit(path, traced.architecture, precision=precision, num_kept=len(kept))
         entry["weights_checked"] = check_weights(path, model, precision=precision)
         entry.update(compare(path, reference, precision=precision).to_dict())
-    _recommend(files, out_dir, timer=timer, metric=metric, max_metric_drop=max_metric_drop)
+    recommend(files, out_dir, trial)
     record = {
         "architecture": traced.architecture.to_dict(),
         "weights": weights,
@@ -94,15 +103,8 @@ def _check(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     label_names: Sequence[str],
-    precisions: Sequence[str],
+    problems: list[str],
 ) -> None:
-    problems = [
-        f"precisions: {name!r} is unknown; use {', '.join(FILE_OF)}"
-        for name in precisions
-        if name not in FILE_OF
-    ]
-    if not precisions:
-        problems.append(f"precisions: none; use one or more of {', '.join(FILE_OF)}")
     if len(label_names) != model.config.num_labels:
         problems.append(
             f"label_names: {len(label_names)} names; the model has {model.config.num_labels} labels"
@@ -146,6 +148,7 @@ def _write_graphs(
     traced: nn.Module,
     precisions: Sequence[str],
     out_dir: Path,
+    calibration: Calibration | None,
     timer: Timer | None,
 ) -> tuple[FusionChoice, dict[str, dict[str, Any]]]:
     """Write the ONNX file of every precision: the choice of fusion and one entry a precision."""
@@ -156,42 +159,9 @@ def _write_graphs(
         converted = export_onnx(traced, Path(folder) / "converted.onnx")
         fusion = FusionChoice() if timer is None else choose_fusions(converted, timer)
         paths = {name: out_dir / entry["file"] for name, entry in files.items()}
-        for name, made in write_precisions(converted, paths, fusion).items():
-            files[name]["quantization"] = made.to_dict()
+        for name, made in write_precisions(converted, paths, fusion, calibration).items():
+            files[name]["quantization"] = made
     return fusion, files
-
-
-def _recommend(
-    files: dict[str, dict[str, Any]],
-    out_dir: Path,
-    *,
-    timer: Timer | None,
-    metric: Metric | None,
-    max_metric_drop: float,
-) -> None:
-    """Add latency, metric, `recommended` and `reason` to every entry; fp32 is what int8 is held against."""
-    paths = {name: out_dir / entry["file"] for name, entry in files.items()}
-    latencies_ms = {} if timer is None else timer(paths)
-    for name, entry in files.items():
-        entry["p50_ms"] = latencies_ms.get(name)
-        entry["metric"] = None if metric is None else metric(paths[name])
-    for name, entry in files.items():
-        reasons = (
-            [] if name == "fp32" or "fp32" not in files else _drawbacks(entry, files["fp32"], max_metric_drop)
-        )
-        entry["recommended"] = not reasons
-        entry["reason"] = "; ".join(reasons) or None
-
-
-def _drawbacks(entry: Mapping[str, Any], fp32: Mapping[str, Any], max_metric_drop: float) -> list[str]:
-    """Why a precision should not be served here: not faster than fp32, or worse by more than is allowed."""
-    reasons = []
-    if entry["p50_ms"] is not None and entry["p50_ms"] >= fp32["p50_ms"]:
-        reasons.append(f"not faster than fp32 here ({entry['p50_ms']:.2f} against {fp32['p50_ms']:.2f} ms)")
-    if entry["metric"] is not None and fp32["metric"] - entry["metric"] > max_metric_drop:
-        drop = fp32["metric"] - entry["metric"]
-        reasons.append(f"the metric is {drop:.4f} below fp32's; allowed is {max_metric_drop:.4f}")
-    return reasons
 
 
 def _size_mib(path: Path) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime as ort
 from onnxruntime.capi.onnxruntime_pybind11_state import (
     Fail,
@@ -32,6 +33,8 @@ from bertcompress.measure import CLOCKS, Conditions, best_clock, measure_files
 SKIP_LAYER_NORM = "SkipLayerNormFusion"
 # It hides a convolution's dense layer from the int8 quantizer, and gains nothing measurable in fp32.
 TRANSPOSE_INTO_MATMUL = "MatmulTransposeFusion"
+# Their nodes have no CUDA kernel, so that a session would go to the CPU and back for them.
+CPU_FUSIONS = ("GemmActivationFusion",)
 # A protobuf file ends at 2 GiB; the margin is for the graph itself. Above it weights go to a file PATH.data.
 MAX_SINGLE_FILE_BYTES = 1_500_000_000
 # Every error of ONNX Runtime derives from Exception alone; these are what loading an unsuitable file raises.
@@ -73,16 +76,20 @@ CANDIDATES = {
 }
 
 
-def optimize(path_in: Path | str, path_out: Path | str, *, fuse_skip_layer_norm: bool = False) -> Path:
-    """Write the graph as ONNX Runtime fuses it for CPU and CUDA alike (level EXTENDED).
+def optimize(
+    path_in: Path | str, path_out: Path | str, *, fuse_skip_layer_norm: bool = False, for_cuda: bool = False
+) -> Path:
+    """Write the graph as ONNX Runtime fuses it (level EXTENDED); `for_cuda` without what only CPUs run.
 
     Raises:
         ExportError: ONNX Runtime cannot load the graph.
     """
     path_in, path_out = Path(path_in), Path(path_out)
     path_out.parent.mkdir(parents=True, exist_ok=True)
-    disabled = [] if fuse_skip_layer_norm else [SKIP_LAYER_NORM]
-    return save_optimized(path_in, path_out, [TRANSPOSE_INTO_MATMUL, *disabled])
+    disabled = [TRANSPOSE_INTO_MATMUL]
+    disabled += [] if fuse_skip_layer_norm else [SKIP_LAYER_NORM]
+    disabled += CPU_FUSIONS if for_cuda else []
+    return save_optimized(path_in, path_out, disabled)
 
 
 def save_optimized(path_in: Path, path_out: Path, disabled: Sequence[str]) -> Path:
@@ -144,6 +151,16 @@ def timer(conditions: Conditions, *, vocab_size: int, seconds: float = 1.0) -> T
         return {name: summary.p50_ms for name, summary in summaries.items()}
 
     return time_files
+
+
+def save_model(model: onnx.ModelProto, path: Path) -> Path:
+    """Write a model whose weights are in memory as one file, or as two where it is too large for one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if model.ByteSize() > MAX_SINGLE_FILE_BYTES:
+        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data")
+    else:
+        onnx.save(model, path)
+    return path
 
 
 def num_bytes(path: Path) -> int:

@@ -1,32 +1,99 @@
-"""From a converted graph to the file of every precision: fused, quantized, and branched last."""
+"""From a converted graph to the file of every precision: fused, narrowed, and branched last."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
+from bertcompress.errors import ExportError
 from bertcompress.export.attention import branch_attention
+from bertcompress.export.calibration import Calibration, logit_change
+from bertcompress.export.half import convert_fp16
 from bertcompress.export.optimize import FusionChoice, optimize
-from bertcompress.export.quantize import Quantization, quantize_int8
+from bertcompress.export.quantize import Quantization, needs_reduced_range, quantize_int8
+from bertcompress.export.sensitivity import keep_sensitive
+from bertcompress.export.static import activation_ranges, dense_inputs, freeze_scales
+from bertcompress.export.weight_only import BITS, narrow_weights
+
+# Half precision runs on GPUs, whose attention asks no questions about padding.
+NEVER_BRANCHED = ("fp16",)
 
 
 def write_precisions(
-    converted: Path, paths: Mapping[str, Path], fusion: FusionChoice | None = None
-) -> dict[str, Quantization]:
-    """Write the file of each precision ("fp32", "int8") to its path; says how the quantized ones were made.
+    converted: Path,
+    paths: Mapping[str, Path],
+    fusion: FusionChoice | None = None,
+    calibration: Calibration | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Write the file of each precision to its path (see runtime.FILE_OF); says how narrowed ones were made.
+
+    With a calibration, int8 keeps sensitive layers in fp32 where it has to (see sensitivity).
 
     Raises:
-        ExportError: ONNX Runtime cannot load the graph.
+        ExportError: ONNX Runtime cannot load the graph, or int8_static lacks a calibration.
     """
     fusion = fusion or FusionChoice()
-    made = {}
+    if "int8_static" in paths and calibration is None:
+        raise ExportError(
+            "int8_static: takes its scales from data, and was given none; give rows, or use int8"
+        )
+    made: dict[str, dict[str, Any]] = {}
+    fused = fusion.fuse_skip_layer_norm
     with tempfile.TemporaryDirectory() as folder:
         fp32 = paths.get("fp32", Path(folder) / "fp32.onnx")
-        optimize(converted, fp32, fuse_skip_layer_norm=fusion.fuse_skip_layer_norm)
+        optimize(converted, fp32, fuse_skip_layer_norm=fused)
         if "int8" in paths:
-            made["int8"] = quantize_int8(fp32, paths["int8"])
+            made["int8"] = _write_int8(fp32, paths["int8"], calibration)
+        if "int8_static" in paths and calibration is not None:
+            made["int8_static"] = _write_int8_static(fp32, paths["int8_static"], calibration)
+        for name, bits in BITS.items():
+            if name in paths:
+                made[name] = narrow_weights(fp32, paths[name], bits=bits).to_dict()
+        if "fp16" in paths:
+            for_cuda = optimize(
+                converted, Path(folder) / "cuda.onnx", fuse_skip_layer_norm=fused, for_cuda=True
+            )
+            convert_fp16(for_cuda, paths["fp16"])
     if fusion.branch_attention:
-        for path in paths.values():
-            branch_attention(path)
+        for name, path in paths.items():
+            if name not in NEVER_BRANCHED:
+                branch_attention(path)
     return made
+
+
+def _write_int8(fp32: Path, path: Path, calibration: Calibration | None) -> dict[str, Any]:
+    """The dynamic int8 file: how it was made."""
+    if calibration is None:
+        return quantize_int8(fp32, path).to_dict()
+    found = keep_sensitive(
+        fp32, path, lambda target, kept: quantize_int8(fp32, target, kept=kept), calibration
+    )
+    return {**Quantization(needs_reduced_range()).to_dict(), "sensitivity": found.to_dict()}
+
+
+def _write_int8_static(fp32: Path, path: Path, calibration: Calibration) -> dict[str, Any]:
+    """The static int8 file, by the ranges that change the logits less: how it was made."""
+    ranges = activation_ranges(fp32, dense_inputs(fp32), calibration.feeds)
+    change = {}
+    with tempfile.TemporaryDirectory() as folder:
+        dynamic = Path(folder) / "dynamic.onnx"
+        chosen = quantize_int8(fp32, dynamic)
+        expected = calibration.logits(fp32)
+        for name, candidate in ranges.items():
+            freeze_scales(dynamic, path, candidate)
+            change[name] = logit_change(calibration.logits(path), expected)
+        best = min(change, key=change.__getitem__)
+
+        def make(target: Path, kept: Collection[str]) -> None:
+            quantize_int8(fp32, dynamic, kept=kept)
+            freeze_scales(dynamic, target, ranges[best])
+
+        sensitivity = keep_sensitive(fp32, path, make, calibration)
+    return {
+        **chosen.to_dict(),
+        "ranges": best,
+        "logit_change": change,
+        "sensitivity": sensitivity.to_dict(),
+    }

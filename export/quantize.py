@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import platform
 import tempfile
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,16 @@ def needs_reduced_range(cpuinfo: Path | str = "/proc/cpuinfo") -> bool:
 
 
 def quantize_int8(
-    path_in: Path | str, path_out: Path | str, *, reduce_range: bool | None = None
+    path_in: Path | str,
+    path_out: Path | str,
+    *,
+    reduce_range: bool | None = None,
+    kept: Collection[str] = (),
 ) -> Quantization:
     """Write the int8 form of a graph that `optimize` wrote; `reduce_range` None asks the processor.
 
-    Dynamic scales are taken over the whole batch: a row's logits depend a little on the rows beside it.
+    Nodes of the names `kept` stay in fp32. Dynamic scales are taken over the whole batch: a row's logits
+    depend a little on the rows beside it.
     """
     chosen = Quantization(needs_reduced_range() if reduce_range is None else reduce_range)
     path_in, path_out = Path(path_in), Path(path_out)
@@ -72,14 +78,20 @@ def quantize_int8(
     prepared = path_in.with_name(f".{path_in.stem}.prepared.onnx")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            kept = _prepare(path_in, prepared)
+            classifier = _prepare(path_in, prepared)
             quantized = Path(folder) / "quantized.onnx"
-            _quantize(prepared, quantized, chosen, kept)
+            _quantize(prepared, quantized, chosen, [*classifier, *kept])
         finally:
             prepared.unlink(missing_ok=True)
         # The quantizer leaves six nodes a dense layer, which ONNX Runtime makes into one or two.
         save_optimized(quantized, path_out, KEPT_APART)
     return chosen
+
+
+def quantize_embeddings(path_in: Path | str, path_out: Path | str) -> Path:
+    """Write a graph with only its embeddings in int8."""
+    _quantize(Path(path_in), Path(path_out), Quantization(False, operators=("Gather",)), [])
+    return Path(path_out)
 
 
 def _prepare(path_in: Path, path_out: Path) -> list[str]:
@@ -114,7 +126,7 @@ def _quantize(path_in: Path, path_out: Path, chosen: Quantization, kept: list[st
         quantize_dynamic(
             path_in,
             path_out,
-            op_types_to_quantize=list(OPERATORS),
+            op_types_to_quantize=list(chosen.operators),
             per_channel=chosen.per_channel,
             reduce_range=chosen.reduce_range,
             weight_type=QuantType.QInt8,

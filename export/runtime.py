@@ -16,7 +16,14 @@ from tokenizers import Tokenizer
 from bertcompress.errors import DataError, ExportError
 from bertcompress.measure import run, session
 
-FILE_OF = {"fp32": "model.onnx", "int8": "model_int8.onnx"}
+FILE_OF = {
+    "fp32": "model.onnx",
+    "int8": "model_int8.onnx",
+    "int8_static": "model_int8_static.onnx",
+    "fp16": "model_fp16.onnx",
+    "int8_weights": "model_int8_weights.onnx",
+    "int4_weights": "model_int4_weights.onnx",
+}
 Text: TypeAlias = str | tuple[str, str]
 
 

@@ -1,19 +1,23 @@
-"""How large an exported file will be, from the sizes of its architecture alone: no torch, nothing is written.
+"""How large an exported file will be, from the sizes of its architecture: no torch, nothing is written.
 
-Every weight takes 4 bytes in fp32. In int8 those of the words, the segments and the dense layers of the chain
-take 1, and every output of such a layer 5 more for its scale and zero point; the rest stays in fp32. The
-graph itself adds what was read off exported files.
+Every weight takes 4 bytes in fp32 and 2 in fp16. In int8 those of the words, the segments and the dense
+layers of the chain take 1, and every output of such a layer 5 more for its scale and zero point; the rest
+stays in fp32. Where weights alone are narrowed, blocks of a column have 4 bytes for their scale. The graph
+itself adds what was read off exported files.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bertcompress.errors import ExportError
 from bertcompress.space import Architecture, Dimensions, Operator
 
 MIB = 2**20
-FP32_BYTES, INT8_BYTES, BYTES_PER_OUTPUT = 4, 1, 5
+FP32_BYTES, FP16_BYTES, INT8_BYTES, BYTES_PER_OUTPUT = 4, 2, 1, 5
+BLOCK_SIZE, BYTES_PER_BLOCK = 32, 4
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,14 @@ class GraphBytes:
     conv: int
 
 
-GRAPH_BYTES = {"fp32": GraphBytes(4_100, 2_450, 1_250, 1_980), "int8": GraphBytes(4_500, 3_050, 1_420, 2_040)}
+GRAPH_BYTES = {
+    "fp32": GraphBytes(4_100, 2_450, 1_250, 1_980),
+    "int8": GraphBytes(4_500, 3_050, 1_420, 2_040),
+    "int8_static": GraphBytes(4_500, 3_330, 1_800, 2_260),
+    "fp16": GraphBytes(4_540, 2_050, 1_210, 1_950),
+    "int8_weights": GraphBytes(4_500, 2_980, 1_460, 2_080),
+    "int4_weights": GraphBytes(4_440, 2_980, 1_460, 2_080),
+}
 
 
 def estimate_size_mib(architecture: Architecture, precision: str) -> float:
@@ -38,32 +49,62 @@ def estimate_size_mib(architecture: Architecture, precision: str) -> float:
     if precision not in GRAPH_BYTES:
         raise ExportError(f"precision: {precision!r} has no estimate; use one of {', '.join(GRAPH_BYTES)}")
     graph, dimensions = GRAPH_BYTES[precision], architecture.dimensions
-    size = FP32_BYTES * architecture.num_parameters + graph.constant
+    layers = _embedding_layers(dimensions)
+    for operator in architecture.operators:
+        layers += _dense_layers(operator, dimensions)
+    table_weights = dimensions.vocab_size * dimensions.embedding_size
+    table_weights += dimensions.type_vocab_size * dimensions.hidden_size
+    dense_weights = sum(inputs * outputs for inputs, outputs in layers)
+    kept = architecture.num_parameters - table_weights - dense_weights
+    size = (
+        KEPT_BYTES.get(precision, FP32_BYTES) * kept + TABLE_BYTES.get(precision, INT8_BYTES) * table_weights
+    )
+    size += graph.constant
+    size += sum(DENSE_BYTES[precision](inputs, outputs) for inputs, outputs in layers)
     size += sum(int(getattr(graph, operator.kind)) for operator in architecture.operators)
-    if precision == "int8":
-        narrowed, outputs = _narrowed_embeddings(dimensions)
-        for operator in architecture.operators:
-            weights, of_operator = _dense_layers(operator, dimensions)
-            narrowed, outputs = narrowed + weights, outputs + of_operator
-        size += BYTES_PER_OUTPUT * outputs - (FP32_BYTES - INT8_BYTES) * narrowed
     return size / MIB
 
 
-def _narrowed_embeddings(dimensions: Dimensions) -> tuple[int, int]:
-    """Weights of the embeddings that int8 narrows, and outputs with a scale of their own."""
-    tables = dimensions.vocab_size * dimensions.embedding_size
-    tables += dimensions.type_vocab_size * dimensions.hidden_size
+def _int8_bytes(inputs: int, outputs: int) -> int:
+    return INT8_BYTES * inputs * outputs + BYTES_PER_OUTPUT * outputs
+
+
+def _blocked_bytes(bits: int) -> Callable[[int, int], int]:
+    """Columns in blocks, the last of which is filled up."""
+
+    def size(inputs: int, outputs: int) -> int:
+        return outputs * math.ceil(inputs / BLOCK_SIZE) * (BLOCK_SIZE * bits // 8 + BYTES_PER_BLOCK)
+
+    return size
+
+
+# Bytes of a dense layer's weights by its inputs and outputs.
+DENSE_BYTES: dict[str, Callable[[int, int], int]] = {
+    "fp32": lambda inputs, outputs: FP32_BYTES * inputs * outputs,
+    "fp16": lambda inputs, outputs: FP16_BYTES * inputs * outputs,
+    "int8": _int8_bytes,
+    "int8_static": _int8_bytes,
+    "int8_weights": _blocked_bytes(8),
+    "int4_weights": _blocked_bytes(4),
+}
+# Bytes of a weight of the words and segments, int8 if not here, and of what is neither, fp32 if not here.
+TABLE_BYTES = {"fp32": FP32_BYTES, "fp16": FP16_BYTES}
+KEPT_BYTES = {"fp16": FP16_BYTES}
+
+
+def _embedding_layers(dimensions: Dimensions) -> list[tuple[int, int]]:
+    """Inputs and outputs of the dense layer of factorized embeddings, if there is one."""
     if dimensions.embedding_size == dimensions.hidden_size:
-        return tables, 0
-    return tables + dimensions.embedding_size * dimensions.hidden_size, dimensions.hidden_size
+        return []
+    return [(dimensions.embedding_size, dimensions.hidden_size)]
 
 
-def _dense_layers(operator: Operator, dimensions: Dimensions) -> tuple[int, int]:
-    """Weights and outputs of an operator's dense layers."""
+def _dense_layers(operator: Operator, dimensions: Dimensions) -> list[tuple[int, int]]:
+    """Inputs and outputs of an operator's dense layers."""
     hidden = dimensions.hidden_size
     if operator.kind == "mha":
         inner = operator.size * dimensions.head_size
-        return 4 * hidden * inner, 3 * inner + hidden
+        return [(hidden, inner)] * 3 + [(inner, hidden)]
     if operator.kind == "ffn":
-        return 2 * hidden * operator.size, operator.size + hidden
-    return hidden * hidden, hidden
+        return [(hidden, operator.size), (operator.size, hidden)]
+    return [(hidden, hidden)] if operator.kind == "conv" else []

@@ -1,8 +1,8 @@
 """Does a file hold the model's weights, all of them and nothing else? Asked of the bytes, not of the logits.
 
 Logits cannot tell: most rows of an embedding table are met by no test input, and attention is blind to the
-bias of its keys. In fp32 every weight must be there bit for bit, as it is or transposed; in int8 to half a
-step."""
+bias of its keys. In fp32 and fp16 every weight must be there bit for bit, as it is or transposed; in int8 to
+half a step, in blocks of 4 or 8 bits to one."""
 
 from __future__ import annotations
 
@@ -14,17 +14,24 @@ from typing import TypeAlias
 import numpy as np
 import onnx
 from onnx import numpy_helper
+from onnxruntime.transformers.float16 import convert_np_to_float16
 from torch import nn
 
 from bertcompress.errors import VerificationError
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 Key: TypeAlias = tuple[tuple[int, ...], bytes]
+FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
 QUANTIZED, SCALE, ZERO_POINT = "_quantized", "_scale", "_zero_point"
 # Scales of tables that ONNX Runtime has multiplied into those of the dense layer behind them.
 MERGED_SCALES = "scales_mul"
+# Names end in these where blocks of a column have one scale each (MatMulNBits).
+BLOCKED = {"_Q4": 4, "_Q8": 8}
+BLOCK_SCALES = "_scales"
 # Half a step of the int8 scale, and the rounding of scales to fp32.
 MOST_STEPS = 0.501
+# A block's scale puts its largest weight on the lowest level; one of the other sign may lie a level too high.
+MOST_BLOCK_STEPS = 1.001
 
 
 def check_weights(path: Path | str, model: nn.Module, *, precision: str = "fp32") -> int:
@@ -36,14 +43,20 @@ def check_weights(path: Path | str, model: nn.Module, *, precision: str = "fp32"
         VerificationError: a parameter is missing from the file, or a tensor there is none of the model's.
     """
     path = Path(path)
-    parameters = {name: value.detach().cpu().float().numpy() for name, value in model.named_parameters()}
+    parameters = {
+        name: _stored(value.detach().cpu().float().numpy(), precision)
+        for name, value in model.named_parameters()
+    }
     graph = onnx.load(path, load_external_data=False).graph
     tensors = {tensor.name: numpy_helper.to_array(tensor, str(path.parent)) for tensor in graph.initializer}
     names = {key: name for name, value in parameters.items() for key in _keys(value)}
     rounded = {name: _rounding(name, tensors, parameters) for name in tensors if name.endswith(QUANTIZED)}
     matched = {name: None if found is None else found.parameter for name, found in rounded.items()}
+    matched |= {
+        name: _blocked(name, tensors, parameters) for name in tensors if name.endswith(tuple(BLOCKED))
+    }
     for name, value in tensors.items():
-        if value.dtype != np.float32 or not value.ndim or name.endswith(SCALE):
+        if value.dtype not in FLOATS or not value.ndim or name.endswith((SCALE, BLOCK_SCALES)):
             continue
         if MERGED_SCALES not in name:
             matched[name] = names.get(_key(value))
@@ -72,6 +85,11 @@ class _Rounding:
     highest: np.ndarray
 
 
+def _stored(value: np.ndarray, precision: str) -> np.ndarray:
+    """A parameter in the type that a file of the precision keeps what it does not quantize in."""
+    return convert_np_to_float16(value) if precision == "fp16" else value
+
+
 def _key(value: np.ndarray) -> Key:
     """Equal for arrays of equal bits and shapes, sizes of one aside."""
     return tuple(size for size in value.shape if size != 1), np.ascontiguousarray(value).tobytes()
@@ -96,6 +114,27 @@ def _rounding(name: str, tensors: Arrays, parameters: Arrays) -> _Rounding | Non
             scale = (lowest + highest) / 2 if stated is None else stated
             if bool(((lowest <= scale) & (scale <= highest)).all()):
                 return _Rounding(parameter, lowest, highest)
+    return None
+
+
+def _blocked(name: str, tensors: Arrays, parameters: Arrays) -> str | None:
+    """The parameter (rows, columns) that blocks of 4 or 8 bits (columns, blocks, bytes) are, to one step."""
+    stem, bits = next(
+        (name.removesuffix(ending), bits) for ending, bits in BLOCKED.items() if name.endswith(ending)
+    )
+    packed, scales = tensors[name], tensors[stem + BLOCK_SCALES][..., None]  # (columns, blocks, 1)
+    nibbles = np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:2], -1)
+    levels = (nibbles if bits == 4 else packed).astype(np.float32) - 2 ** (bits - 1)
+    found = (levels * scales).reshape(len(packed), -1)  # (columns, rows and padding)
+    steps = np.broadcast_to(np.abs(scales), levels.shape).reshape(found.shape)
+    for parameter, weights in parameters.items():
+        for candidate in (weights, weights.T) if weights.ndim == 2 else ():
+            columns, rows = candidate.shape
+            if columns != len(found) or not 0 <= found.shape[1] - rows < levels.shape[-1]:
+                continue
+            error = np.abs(candidate - found[:, :rows])
+            if bool((error <= MOST_BLOCK_STEPS * steps[:, :rows]).all()):
+                return parameter
     return None
 
 

@@ -29,6 +29,7 @@ from bertcompress.export.folder import export_folder
 from bertcompress.export.optimize import CANDIDATES, choose_fusions, optimize, timer
 from bertcompress.export.precisions import write_precisions
 from bertcompress.export.quantize import needs_reduced_range, quantize_int8
+from bertcompress.export.recommend import Trial
 from bertcompress.export.runtime import OnnxClassifier
 from bertcompress.export.verify import check_tokenizer, graph_logits, shape_cases, verify
 from bertcompress.measure import Conditions
@@ -374,8 +375,9 @@ def test_a_precision_that_does_not_pay_is_not_recommended(
         tokenizer,
         ("a", "b"),
         tmp_path,
-        timer=lambda files: dict.fromkeys(files, 2.0),
-        metric=lambda path: 0.7 if "int8" in path.name else 0.9,
+        trial=Trial(
+            lambda files: dict.fromkeys(files, 2.0), lambda path: 0.7 if "int8" in path.name else 0.9
+        ),
     )
     fp32, int8 = record["precisions"]["fp32"], record["precisions"]["int8"]
     assert (fp32["recommended"], fp32["reason"]) == (True, None)
@@ -395,8 +397,8 @@ def test_export_tells_all_problems_at_once(
     model: CompactBertForSequenceClassification, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     with pytest.raises(ExportError, match="2 problems") as caught:
-        export_folder(model, tokenizer, ("only",), tmp_path / "out", precisions=("fp16",))
-    assert "fp16" in str(caught.value)
+        export_folder(model, tokenizer, ("only",), tmp_path / "out", precisions=("int9",))
+    assert "'int9' is unknown; did you mean int8?" in str(caught.value)
     assert "1 names; the model has 2 labels" in str(caught.value)
     assert not (tmp_path / "out").exists()
 

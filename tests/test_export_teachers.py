@@ -24,8 +24,9 @@ from typer.testing import CliRunner
 
 from bertcompress import cli
 from bertcompress.errors import TeacherError
-from bertcompress.export.folder import export_folder
-from bertcompress.export.runtime import OnnxClassifier
+from bertcompress.export.calibration import random_calibration
+from bertcompress.export.folder import Rows, export_folder
+from bertcompress.export.runtime import FILE_OF, OnnxClassifier
 from bertcompress.export.teachers import FAMILIES, TeacherGraph, load_classifier, teacher_architecture
 from bertcompress.export.verify import input_limits, model_logits, shape_cases
 
@@ -81,11 +82,20 @@ def test_a_teacher_exports_with_its_fusions_and_serves(
     name: str, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     teacher = make_teacher(name)
-    record = export_folder(teacher, tokenizer, ("bad", "fair", "good"), tmp_path)
+    limits = input_limits(teacher.config)
+    rows = Rows(calibration=random_calibration(limits.vocab_size, limits.max_length))
+    record = export_folder(
+        teacher, tokenizer, ("bad", "fair", "good"), tmp_path, precisions=tuple(FILE_OF), rows=rows
+    )
     found = {precision: entry["audit"]["found"] for precision, entry in record["precisions"].items()}
     assert (found["fp32"]["MultiHeadAttention"], found["fp32"]["BiasGelu"]) == (2, 2)
     assert (found["int8"]["MultiHeadAttention"], found["int8"]["Gelu"]) == (2, 2)
+    assert all(nodes["MultiHeadAttention"] == 2 for nodes in found.values())
     assert record["precisions"]["fp32"]["max_logit_error"] < 1e-5
+    errors = {precision: entry["max_logit_error"] for precision, entry in record["precisions"].items()}
+    assert errors["fp16"] < 1e-2
+    assert max(errors.values()) < 1.0
+    assert all(errors[name] < 0.3 for name in ("int8", "int8_static", "int8_weights"))
     assert record["max_length"] == (38 if name == "roberta" else 40)
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert type(loaded) is type(teacher)
@@ -95,6 +105,9 @@ def test_a_teacher_exports_with_its_fusions_and_serves(
     feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
     np.testing.assert_allclose(classifier.logits(ids), model_logits(loaded, feed), atol=1e-5)
     assert classifier.classify(["good film", "a very bad film " * 30])[0]["label"] in {"bad", "fair", "good"}
+    for precision in FILE_OF:
+        narrowed = OnnxClassifier(tmp_path, precision).logits(ids)
+        np.testing.assert_allclose(narrowed, classifier.logits(ids), atol=1.0)
 
 
 @pytest.mark.parametrize(
@@ -121,16 +134,34 @@ def test_export_model_writes_a_folder_and_says_what_it_measured(
     source, out = tmp_path / "teacher", tmp_path / "out"
     make_teacher("distilbert").save_pretrained(source)
     tokenizer.save_pretrained(source)
-    done = CliRunner().invoke(
-        cli.app, ["export-model", str(source), str(out), "--precisions", "fp32", "--sequence-length", "8"]
-    )
+    texts = tmp_path / "texts"
+    texts.write_text("good film\n\na very bad film\n", encoding="utf-8")
+    options = {"--precisions": "fp32,int8_static", "--sequence-length": "8", "--calibration": str(texts)}
+    words = [word for option in options.items() for word in option]
+    done = CliRunner().invoke(cli.app, ["export-model", str(source), str(out), *words])
     assert done.exit_code == 0, done.output
     assert "model.onnx (fp32):" in done.output
+    assert "model_int8_static.onnx (int8_static):" in done.output
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "# teacher\n" in card
     assert "- weights: `DistilBertForSequenceClassification`, which transformers loads" in card
     assert "- p50 at: batch 1 x 8 tokens, 1 thread, fp32, cpu" in card
     assert OnnxClassifier(out).label_names == ["LABEL_0", "LABEL_1", "LABEL_2"]
+
+
+@pytest.mark.parametrize(("text", "message"), [("\n \n", "holds no text"), (None, "cannot be read as text")])
+def test_calibration_wants_a_file_of_texts(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, text: str | None, message: str
+) -> None:
+    source, texts = tmp_path / "teacher", tmp_path / "texts"
+    make_teacher("bert").save_pretrained(source)
+    tokenizer.save_pretrained(source)
+    if text is not None:
+        texts.write_text(text, encoding="utf-8")
+    command = ["export-model", str(source), str(tmp_path / "out"), "--calibration", str(texts)]
+    done = CliRunner().invoke(cli.app, command)
+    assert done.exit_code == 2
+    assert message in done.output
 
 
 def test_a_model_without_a_head_is_refused(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:

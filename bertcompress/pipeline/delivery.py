@@ -13,14 +13,16 @@ from bertcompress.benchmark import benchmark, origin
 from bertcompress.curve import read_curve
 from bertcompress.data.batches import epoch_batches
 from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.export.folder import export_folder
+from bertcompress.export.folder import Rows, export_folder
 from bertcompress.export.optimize import Timer
 from bertcompress.export.optimize import timer as interleaved_timer
+from bertcompress.export.recommend import Trial
 from bertcompress.export.runtime import FILE_OF
 from bertcompress.export.verify import graph_logits
 from bertcompress.measure import CLOCKS, Conditions, best_clock, measure_files
 from bertcompress.model import CompactBertForSequenceClassification
 from bertcompress.model.convert_bert import compact_from_bert
+from bertcompress.pipeline.calibration import calibration_rows
 from bertcompress.pipeline.costs import LATENCY, speedup_limits
 from bertcompress.pipeline.evolved_space import evolution_finding
 from bertcompress.pipeline.run import Run
@@ -56,7 +58,8 @@ def export_models(run: Run) -> None:
 
 def _export(run: Run, role: str, timer: Timer) -> None:
     taught = role == "teacher"
-    batches, labels = _in_batches(run.splits["test"] if taught else run.student_splits["test"])
+    splits = run.splits if taught else run.student_splits
+    batches, labels = _in_batches(splits["test"])
 
     def metric(path: Path) -> float:
         return run.task.evaluate(graph_logits(path, batches), labels)[run.task.metric_name]
@@ -68,10 +71,8 @@ def _export(run: Run, role: str, timer: Timer) -> None:
         run.path("export", role),
         precisions=run.recipe.export.precisions,
         max_length=run.recipe.data.max_length,
-        batches=batches[:NUM_VERIFIED_BATCHES],
-        timer=timer,
-        metric=metric,
-        max_metric_drop=run.recipe.export.max_metric_drop,
+        rows=Rows(batches[:NUM_VERIFIED_BATCHES], calibration_rows(run, splits["train"])),
+        trial=Trial(timer, metric, run.recipe.export.max_metric_drop, run.conditions.provider),
         about={
             "name": f"{run.recipe.name}: {role}",
             "recipe": run.recipe.name,

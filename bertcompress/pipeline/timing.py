@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from bertcompress.export.calibration import random_calibration
 from bertcompress.export.convert import export_onnx
 from bertcompress.export.optimize import FusionChoice
 from bertcompress.export.precisions import write_precisions
@@ -30,7 +31,10 @@ def export_model(
     """Write a model as the files that would be served, by precision."""
     with tempfile.TemporaryDirectory(prefix="bertcompress-export-") as folder:
         converted = export_onnx(model, Path(folder) / "converted.onnx")
-        write_precisions(converted, paths, FusionChoice(branch_attention=provider == "cpu"))
+        dimensions = model.architecture.dimensions
+        calibration = random_calibration(dimensions.vocab_size, dimensions.max_position_embeddings)
+        fusion = FusionChoice(branch_attention=provider == "cpu")
+        write_precisions(converted, paths, fusion, calibration if "int8_static" in paths else None)
 
 
 def export_architecture(architecture: Architecture, path: Path, conditions: Conditions) -> None:

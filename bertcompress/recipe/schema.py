@@ -210,6 +210,17 @@ class Export(Section):
         default=("fp32", "int8"), min_length=1, description="an ONNX file for each"
     )
     max_metric_drop: Share = Field(default=0.01, description="a precision that loses more is not recommended")
+    calibration_rows: Annotated[int, Field(ge=0)] = Field(
+        default=256, description="rows of train that int8 is scaled and judged by; 0: none"
+    )
+
+    @model_validator(mode="after")
+    def _static_has_rows(self) -> Self:
+        if "int8_static" in self.precisions and not self.calibration_rows:
+            raise ValueError(
+                "export.calibration_rows is 0, and int8_static takes its scales from them; raise it"
+            )
+        return self
 
 
 class Benchmark(Section):
