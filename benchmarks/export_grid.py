@@ -1,6 +1,6 @@
 """Does every architecture export? Random ones of random sizes, through every gate of a delivered file.
 
-    python benchmarks/export_grid.py                     # 200 architectures
+    python benchmarks/export_grid.py                     # 200 architectures in every precision
     python benchmarks/export_grid.py --only 17           # one of them again, its error raised
 
 Sizes are drawn as well as operators: width, head size (also one that does not divide the width), factorized
@@ -26,15 +26,17 @@ from record import RESULTS, provenance, write_record
 
 from bertcompress.errors import BertCompressError
 from bertcompress.export.audit import audit
+from bertcompress.export.calibration import random_calibration
 from bertcompress.export.convert import export_onnx
 from bertcompress.export.optimize import CANDIDATES, LOAD_ERRORS, FusionChoice
 from bertcompress.export.precisions import write_precisions
+from bertcompress.export.runtime import FILE_OF
 from bertcompress.export.verify import compare, reference_of
 from bertcompress.export.weights import check_weights
 from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
 from bertcompress.space import Architecture, Dimensions, Operator
 
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = tuple(FILE_OF)
 WIDTHS = (8, 16, 24, 32, 48, 64, 80, 96, 128)
 HEAD_SIZES = (1, 4, 8, 12, 16, 32)
 POOLINGS = ("cls", "mean", "mean_max")
@@ -97,6 +99,7 @@ def make_model(architecture: Architecture, seed: int) -> CompactBertForSequenceC
 def check(seed: int, index: int, precisions: list[str]) -> dict[str, Any]:
     """Export an architecture and ask every gate; "gate" and "error" say what stopped it, if anything did."""
     architecture, fusion = draw(seed, index)
+    dimensions = architecture.dimensions
     found: dict[str, Any] = {
         "index": index,
         "architecture": architecture.to_dict(),
@@ -109,7 +112,8 @@ def check(seed: int, index: int, precisions: list[str]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             paths = {precision: Path(folder) / f"{precision}.onnx" for precision in precisions}
             converted = export_onnx(model, Path(folder) / "converted.onnx")
-            write_precisions(converted, paths, fusion)
+            calibration = random_calibration(dimensions.vocab_size, dimensions.max_position_embeddings)
+            write_precisions(converted, paths, fusion, calibration)
             reference = reference_of(model)
             errors = {}
             for precision, path in paths.items():
