@@ -32,6 +32,7 @@ def test_a_trimmed_vocabulary_goes_with_the_children_and_the_teacher_keeps_its_o
         random.Random(0).shuffle(part)
         (source / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     words = [f"data.source={source}", "space.vocabulary=corpus", "teacher.epochs=4"]
+    words += ["export.precisions=[fp32, int8, int8_static]", "export.calibration_rows=40"]
     result = run_recipe(load_recipe(tiny_recipe, words), tmp_path / "run")
     folder = tmp_path / "run/export"
     sizes = {role: len(Tokenizer.from_file(str(folder / role / "tokenizer.json")).get_vocab())
@@ -47,6 +48,11 @@ def test_a_trimmed_vocabulary_goes_with_the_children_and_the_teacher_keeps_its_o
     assert "vocabulary" not in (folder / "teacher/README.md").read_text(encoding="utf-8")
     answers = OnnxClassifier(folder / "winner").classify(["great film and story", "quite dull scene"])
     assert len(answers) == 2
+    # Each model's int8 files are scaled and judged by its own tokens.
+    for role in ("teacher", "winner"):
+        made = json.loads((folder / role / "export.json").read_text(encoding="utf-8"))["precisions"]
+        assert made["int8_static"]["quantization"]["sensitivity"]["num_rows"] == 40
+        assert winner["files"]["int8_static"]["test_accuracy"] is not None
 
 
 def test_a_trimming_that_was_killed_starts_over_and_a_full_vocabulary_is_not_cut_twice(
