@@ -30,7 +30,6 @@ from bertcompress.model.compact import CompactBertForSequenceClassification
 from bertcompress.model.convert_bert import as_stock_bert, stock_obstacles
 
 
-
 @dataclass(frozen=True)
 class Rows:
     """Rows of the user's data: `verified` against PyTorch, and those that int8 is calibrated on."""
