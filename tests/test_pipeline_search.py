@@ -68,6 +68,7 @@ class FakeRun:
         self.latency = {"feasible_child": ["conv3"] * 5, "conditions": {"latency_ms": "batch 1"}}
         self.latency_conditions, self.conditions = LATENCIES, LATENCIES["latency_ms"]
         self.said: list[str] = []
+        self.student_stage = "data"
         for name in ("supernet/supernet.safetensors", "data/validation.safetensors"):
             self.folder.write_bytes(name, b"made once")
 
