@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import os
-import re
 import threading
 
 import numpy as np
@@ -18,8 +16,6 @@ from onnx import TensorProto, helper
 from bertcompress.errors import BudgetError, ExportError, MissingExtraError
 from bertcompress.measure import (
     Conditions,
-    Noise,
-    NoiseWatch,
     check_provider,
     machine_key,
     measure_files,
@@ -45,7 +41,6 @@ from bertcompress.measure.clock import (
     warm_up,
 )
 from bertcompress.measure.fresh import measure_fresh
-from bertcompress.measure.noise import MAX_BUSY_SHARE, MAX_DRIFT
 
 
 class FakeClock:
@@ -235,53 +230,6 @@ def test_a_summary_says_which_cpus_it_was_held_to(mask_sum_path):
     )["a"]
     assert len(found.cpus) == (1 if hasattr(os, "sched_getaffinity") else 0)
     assert found.to_dict()["cpus"] == list(found.cpus)
-
-
-QUIET = Noise(1.0, 0.1, 0.01, 0.0, 0.2, 0.01, 0.02)
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"busy_share_of_others": MAX_BUSY_SHARE * 2}, "other processes used 20%"),
-        ({"steal_share": 0.05}, "the hypervisor took 5.0%"),
-        ({"calibration_drift": MAX_DRIFT * 2}, "a fixed loop took \\+10% after"),
-        ({"calibration_drift": -MAX_DRIFT * 2}, "a fixed loop took -10% after"),
-        ({"calibration_iqr": 0.5}, "timings spread over 50%"),
-    ],
-)
-def test_a_noisy_machine_is_said_to_be_noisy(change, reason):
-    noise = dataclasses.replace(QUIET, **change)
-    assert noise.to_dict()["noisy"] is True
-    (found,) = noise.reasons
-    assert re.search(reason, found)
-
-
-def test_a_quiet_machine_and_one_that_does_not_tell_are_not_called_noisy():
-    silent = dataclasses.replace(QUIET, load_average=None, busy_share_of_others=None, steal_share=None)
-    assert QUIET.to_dict()["noisy"] is silent.to_dict()["noisy"] is False
-
-
-def test_own_work_is_no_noise(monkeypatch):
-    ticks = iter([[0.0] * 8, [200.0, 0, 0, 100, 0, 0, 0, 0]])
-    own = iter([0.0, 200 / os.sysconf("SC_CLK_TCK")])
-    monkeypatch.setattr("bertcompress.measure.noise._cpu_ticks", lambda: np.array(next(ticks)))
-    monkeypatch.setattr("bertcompress.measure.noise._own_seconds", lambda: next(own))
-    with NoiseWatch() as watch:
-        pass
-    assert watch.noise.busy_share_of_others == pytest.approx(0)
-    assert watch.noise.steal_share == 0
-    assert watch.noise.calibration_ms > 0
-
-
-def test_others_work_is_noise(monkeypatch):
-    ticks = iter([[0.0] * 8, [150.0, 0, 0, 30, 0, 0, 0, 20]])
-    monkeypatch.setattr("bertcompress.measure.noise._cpu_ticks", lambda: np.array(next(ticks)))
-    monkeypatch.setattr("bertcompress.measure.noise._own_seconds", lambda: 0.0)
-    with NoiseWatch() as watch:
-        pass
-    assert watch.noise.busy_share_of_others == pytest.approx(0.75)
-    assert watch.noise.steal_share == pytest.approx(0.1)
 
 
 def test_a_fresh_process_pays_for_its_parts(mask_sum_path):

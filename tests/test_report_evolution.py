@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from report_sample import Page
 from rich.console import Console
-from test_report import Page
 
 from bertcompress.report import build_report, print_evolution
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from report_sample import Page
 from rich.console import Console
-from test_report import Page
 
 from bertcompress.report import build_report, print_interference, print_ranking
 from bertcompress.supernet.interference import Comparison

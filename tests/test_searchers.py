@@ -1,9 +1,8 @@
-"""Laws of single searchers, and of what they are made of: distributions over operators, draws, surrogates."""
+"""Laws of single searchers, and of the draws that some of them learn from."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import random
 
@@ -11,12 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from landscapes import NAMES, landscape, price, uneven, uniform
 
-from bertcompress.errors import RunFolderError, SpaceError
 from bertcompress.search import (
     SEARCHERS,
     Budgets,
-    Cost,
     Evaluation,
     Evolution,
     Exact,
@@ -32,54 +30,7 @@ from bertcompress.search import (
 from bertcompress.search.distribution import OperatorDistribution
 from bertcompress.search.draws import Draws
 from bertcompress.search.pareto import crowding_distances
-from bertcompress.search.parsec import importance_weights
-from bertcompress.search.placement import can_pack, packed
-from bertcompress.search.surrogates import AdditiveScores, Ensemble, finite_scores
-from bertcompress.space import IDENTITY, Child, Dimensions, Operator, SearchSpace, canonical
-
-DIMENSIONS = Dimensions(
-    vocab_size=11, hidden_size=16, embedding_size=16, head_size=8, num_labels=2, pooling="cls"
-)
-NAMES = ["mha1", "mha2", "ffn48", "conv3", "identity"]
-LATENCY_MS = {"mha": 2.0, "ffn": 1.5, "conv": 0.25, "identity": 0.0}
-
-
-def uniform(num_positions: int, names: list[str] = NAMES) -> SearchSpace:
-    return SearchSpace.uniform(DIMENSIONS, num_positions, names)
-
-
-def uneven(*positions: str) -> SearchSpace:
-    """A space with its own choice at each position, in words: "mha1 conv3"."""
-    return SearchSpace(
-        DIMENSIONS, tuple(tuple(Operator.parse(word) for word in position.split()) for position in positions)
-    )
-
-
-def price(space: SearchSpace):
-    def cost_of(child: Child) -> Cost:
-        latency_ms = 1.0 + sum(LATENCY_MS[operator.kind] for operator in child)
-        return Cost.of(num_parameters=space.architecture(child).num_parameters, latency_ms=latency_ms)
-
-    return cost_of
-
-
-def landscape(space: SearchSpace, seed: int, interaction: float = 0.2):
-    """Additive in who stands where, with an interaction of neighbours, the same for all placements."""
-    generator = np.random.default_rng(seed)
-    operators = sorted({operator for choice in space.choices for operator in choice})
-    additive = {
-        (position, operator): generator.uniform(0, 1) * (operator.kind != "identity")
-        for position in range(space.num_positions)
-        for operator in operators
-    }
-    pairs = {pair: generator.normal(0, interaction) for pair in itertools.product(operators, operators)}
-
-    def score(child: Child) -> float:
-        network = canonical(child)
-        alone = sum(additive[place] for place in enumerate(network))
-        return 1 - (alone + sum(pairs[pair] for pair in itertools.pairwise(network))) / space.num_positions
-
-    return score
+from bertcompress.space import Child, Operator, SearchSpace, canonical
 
 
 def make(name: str, space: SearchSpace, budgets: Budgets, size: int = 12):
@@ -176,71 +127,6 @@ def test_the_ends_of_a_front_are_the_least_crowded(points):
         if ordered[0] < ordered[-1]:
             ends = {ordered[0], ordered[-1]}
             assert {p[value] for p, d in zip(points, distances, strict=True) if d == math.inf} >= ends
-
-
-@given(seed=st.integers(0, 999), num_positions=st.integers(1, 5))
-@settings(max_examples=40, deadline=None)
-def test_a_distribution_comes_back_from_json_unchanged(seed, num_positions, tmp_path_factory):
-    space = uniform(num_positions)
-    generator = np.random.default_rng(seed)
-    rows = tuple(generator.dirichlet(np.full(len(o), 0.3)) for o in space.choices)
-    distribution = OperatorDistribution(space.choices, rows)
-    path = tmp_path_factory.mktemp("distribution") / "distribution.json"
-    distribution.save(path)
-    loaded = OperatorDistribution.load(path, space)
-    for row, loaded_row in zip(rows, loaded.probabilities, strict=True):
-        np.testing.assert_array_equal(row, loaded_row)
-    draws = [d.draw(random.Random(seed)) for d in (distribution, loaded)]
-    assert draws[0] == draws[1]
-
-
-@given(seed=st.integers(0, 99), saved=st.integers(1, 4), wanted=st.integers(1, 7), data=st.data())
-@settings(max_examples=60, deadline=None)
-def test_a_distribution_is_carried_over_to_other_positions_and_operators(seed, saved, wanted, data):
-    names = data.draw(st.lists(st.sampled_from([*NAMES, "conv5", "ffn16"]), min_size=1, unique=True))
-    generator = np.random.default_rng(seed)
-    space = uniform(saved)
-    rows = tuple(generator.dirichlet(np.ones(len(NAMES))) for _ in range(saved))
-    values = OperatorDistribution(space.choices, rows).to_dict()
-    carried = OperatorDistribution.from_dict(json.loads(json.dumps(values)), uniform(wanted, names))
-    for position, row in enumerate(carried.probabilities):
-        assert row.sum() == pytest.approx(1)
-        at = round(position * (saved - 1) / max(1, wanted - 1))
-        new = [index for index, name in enumerate(names) if name not in NAMES]
-        assert row[new] == pytest.approx([1 / len(names)] * len(new))
-        kept = [index for index, name in enumerate(names) if name in NAMES]
-        before = np.array([rows[at][NAMES.index(names[index])] for index in kept])
-        assert row[kept] * before.sum() == pytest.approx(before * row[kept].sum())  # in proportion
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("[]", "positions"),
-        ('{"positions": []}', "positions"),
-        ('{"positions": [{"conv3": 0.5}]}', "position 0: the probabilities add up to 0.5"),
-        ('{"positions": [{"conv3": 1.0}, {"conv3": "much"}]}', "position 1"),
-        ('{"positions": [{"conv3": true}]}', "position 0"),
-    ],
-)
-def test_a_file_that_holds_no_distribution_is_refused(tmp_path, content, message):
-    path = tmp_path / "distribution.json"
-    path.write_text(content)
-    with pytest.raises(SpaceError, match=message) as caught:
-        OperatorDistribution.load(path, uniform(2))
-    assert str(path) in str(caught.value)
-    with pytest.raises(RunFolderError, match="missing"):
-        OperatorDistribution.load(tmp_path / "none.json", uniform(2))
-
-
-@given(scores=st.lists(st.integers(0, 20), min_size=1, max_size=9), scale=st.sampled_from([0.01, 1.0, 100.0]))
-def test_importance_weights_are_a_distribution_that_prefers_low_scores(scores, scale):
-    values = np.array(scores, dtype=float)
-    weights = importance_weights(values, 0.5)
-    assert weights.sum() == pytest.approx(1)
-    order = np.argsort(values, kind="stable")
-    assert (np.diff(weights[order]) <= 1e-12).all()
-    np.testing.assert_allclose(importance_weights(values * scale, 0.5), weights)
 
 
 def learned(searcher) -> OperatorDistribution:
@@ -362,68 +248,6 @@ def test_exact_finds_the_optimum_of_additive_scores_once_its_design_is_scored(se
         rng=rng,
     )
     assert result.best.score == pytest.approx(best)
-
-
-@given(data=st.data(), seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
-def test_packing_keeps_the_network_and_the_space(data, seed):
-    space = data.draw(
-        st.sampled_from([uniform(4), uneven("mha1 conv3 identity", "conv3 identity"), uniform(2, ["conv3"])])
-    )
-    assert can_pack(space)
-    child = space.sample(random.Random(seed))
-    assert space.contains(packed(child))
-    assert canonical(packed(child)) == canonical(child)
-    assert packed(child) == tuple(sorted(child, key=lambda operator: operator == IDENTITY))
-
-
-def test_a_space_whose_later_positions_offer_more_cannot_be_packed():
-    assert not can_pack(uneven("conv3 identity", "conv3 mha1 identity"))
-    assert not can_pack(uneven("conv3", "conv3 identity"))
-
-
-def noisy_fit(seed: int, num_children: int) -> tuple[AdditiveScores, np.ndarray]:
-    """A fit to additive scores with noise, and the true contributions against the mean of their position."""
-    space, rng = uniform(3, ["mha1", "mha2", "ffn48", "conv3"]), random.Random(seed)
-    truth = np.random.default_rng(seed).normal(size=(3, 4))
-    children = [space.sample(rng) for _ in range(num_children)]
-    scores = [
-        7.0 + sum(truth[p, space.choices[p].index(o)] for p, o in enumerate(child)) + rng.gauss(0, 0.3)
-        for child in children
-    ]
-    return AdditiveScores.fit(space, children, scores), truth - truth.mean(axis=1, keepdims=True)
-
-
-def test_additive_scores_are_recovered_with_their_uncertainty():
-    misses, deviations = [], {}
-    for num_children in (30, 120):
-        fits = [noisy_fit(seed, num_children) for seed in range(10)]
-        deviations[num_children] = np.mean([model.deviations for model, _ in fits])
-        misses += [(np.array(model.means) - truth) / model.deviations for model, truth in fits]
-    assert deviations[120] < 0.7 * deviations[30]
-    assert 0.6 < np.std(misses) < 1.5  # in deviations: neither too sure nor too unsure
-    model, _ = noisy_fit(0, 30)
-    generator = np.random.default_rng(0)
-    draws = np.array([model.draw(generator) for _ in range(2000)])
-    np.testing.assert_allclose(draws.mean(axis=0), model.means, atol=0.02)
-    np.testing.assert_allclose(draws.std(axis=0), model.deviations, rtol=0.1)
-
-
-def test_the_ensemble_ranks_children_it_has_not_seen():
-    space, rng = uniform(4), random.Random(0)
-    score = landscape(space, 0)
-    children = [space.sample(rng) for _ in range(80)]
-    ensemble = Ensemble(space, children[:60], [score(child) for child in children[:60]], seed=0)
-    predicted = ensemble.predict(children[60:])
-    assert np.corrcoef(predicted, [score(child) for child in children[60:]])[0, 1] > 0.5
-    assert len(ensemble.predict([])) == 0
-
-
-def test_infinite_scores_become_the_worst():
-    values = finite_scores([1.0, math.inf, 3.0])
-    assert values[1] > 3.0
-    assert np.isfinite(values).all()
-    assert finite_scores([math.inf]).tolist() == [0.0]
 
 
 @pytest.mark.parametrize("name", sorted(SEARCHERS))

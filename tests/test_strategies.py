@@ -1,4 +1,4 @@
-"""Alignment, projection and supernet training: the laws that each strategy stands on."""
+"""Training of the supernet by every strategy: what its losses and gradients are, and that it resumes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -29,89 +27,6 @@ from bertcompress.training import FitSettings, model_inputs, seeded
 
 OPERATORS = ["mha2", "mha4", "ffn32", "conv3", "identity"]
 NUM_STEPS = 12
-
-
-def test_ramp_is_zero_then_linear_then_flat() -> None:
-    ramp = Ramp(2.0, 0.2, 0.4)
-    weights = [ramp.at(step, 100) for step in range(100)]
-    assert weights[:21] == [0.0] * 21
-    assert weights[30] == pytest.approx(1.0)
-    assert weights[40:] == [2.0] * 60
-    assert weights == sorted(weights)
-    assert [Ramp(1.0, 0.5, 0.5).at(step, 4) for step in range(4)] == [0.0, 0.0, 1.0, 1.0]
-
-
-def states(seed: int, *, num_positions: int = 4) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(4, 6, 8, generator=generator) for _ in range(num_positions)]
-
-
-MASK = (torch.arange(6)[None, :] < torch.tensor([6, 4, 2, 1])[:, None]).long()
-
-
-def test_alignment_gradient_never_reaches_the_anchor() -> None:
-    child = [state.requires_grad_() for state in states(0)]
-    anchor = [state.requires_grad_() for state in states(1)]
-    alignment_loss(child, anchor, MASK).backward()
-    assert all(state.grad is None for state in anchor)
-    # The state before the chain is no position's output.
-    assert child[0].grad is None
-    assert all(state.grad is not None and state.grad.abs().sum() > 0 for state in child[1:])
-
-
-def test_aligning_inputs_counts_what_lies_between_two_positions_twice() -> None:
-    child, anchor = states(0), states(1)
-    single = [
-        alignment_loss([one, one], [other, other], MASK) for one, other in zip(child, anchor, strict=True)
-    ]
-    before, first, second, last = single
-    outputs = alignment_loss(child, anchor, MASK)
-    torch.testing.assert_close(outputs, (first + second + last) / 3)
-    both = alignment_loss(child, anchor, MASK, inputs=True)
-    torch.testing.assert_close(both, (before + 2 * first + 2 * second + last) / 6)
-
-
-def test_without_a_mask_everything_counts() -> None:
-    child, anchor = states(0), states(1)
-    everything = torch.ones_like(MASK)
-    torch.testing.assert_close(alignment_loss(child, anchor, None), alignment_loss(child, anchor, everything))
-
-
-def test_padded_tokens_do_not_count() -> None:
-    child, anchor = states(0), states(1)
-    padding = 1e3 * (1 - MASK).unsqueeze(-1)
-    moved = alignment_loss([s + padding for s in child], [s - padding for s in anchor], MASK)
-    torch.testing.assert_close(moved, alignment_loss(child, anchor, MASK))
-
-
-def test_alignment_is_zero_only_at_the_anchor() -> None:
-    anchor = states(1)
-    assert alignment_loss(anchor, anchor, MASK).item() == 0.0
-    assert alignment_loss(states(0), anchor, MASK).item() > 0.0
-
-
-@given(st.floats(-5, 5), st.floats(1e-2, 1e2))
-def test_collapse_to_a_constant_is_never_cheap(constant: float, scale: float) -> None:
-    anchor = [scale * state for state in states(1)]
-    collapsed = [torch.full_like(state, constant) for state in anchor]
-    assert alignment_loss(collapsed, anchor, MASK).item() >= 1.0 - 1e-4
-
-
-def test_best_constant_costs_one() -> None:
-    anchor, kept = states(1), MASK.bool()
-    mean = [state[kept].mean(dim=0).expand_as(state) for state in anchor]
-    assert alignment_loss(mean, anchor, MASK).item() == pytest.approx(1.0, abs=1e-5)
-
-
-@given(st.lists(st.tuples(st.integers(0, 9), st.floats(allow_nan=False)), min_size=1, max_size=40))
-def test_anchor_never_gets_worse(stream: list[tuple[int, float]]) -> None:
-    anchor, losses, replaced = Anchor(0), {0: 1.0}, 0
-    for candidate, loss in stream:
-        losses.setdefault(candidate, loss)
-        before = losses[anchor.child]
-        replaced += anchor.consider(candidate, losses.__getitem__)
-        assert losses[anchor.child] == min(before, losses[candidate])
-    assert anchor.num_replacements == replaced
 
 
 @pytest.fixture
@@ -315,58 +230,6 @@ def test_sandwich_learns_the_task_by_the_largest_and_the_largest_by_the_others(
     torch.testing.assert_close(losses[0], cross_entropy(logits[0], batch))
     for loss, theirs in zip(losses[1:], logits[1:], strict=True):
         torch.testing.assert_close(loss, soft_cross_entropy(theirs, logits[0], 1.0))
-
-
-def test_projection_leaves_no_conflict_with_the_last_gradient(
-    space: SearchSpace, random_split: TokenizedSplit
-) -> None:
-    supernet, child = new_supernet(space), space.largest()
-    projection = GradientProjection(supernet.module_at, supernet.choices)
-    generator = torch.Generator().manual_seed(0)
-    modules = [supernet.module_at(position, operator) for position, operator in enumerate(child)]
-    before: list[Tensor] = []
-    num_conflicts = 0
-    for _ in range(6):
-        fresh = []
-        for module in modules:
-            assert module is not None
-            for parameter in module.parameters():
-                parameter.grad = torch.randn(parameter.shape, generator=generator)
-            fresh.append(flat_gradient(module))
-        projection.project([child])
-        for old, new, module in zip(before or fresh, fresh, modules, strict=True):
-            assert module is not None
-            after = flat_gradient(module)
-            if new @ old < 0:
-                num_conflicts += 1
-                assert after @ old == pytest.approx(0.0, abs=1e-2)
-                torch.testing.assert_close(after, new - (new @ old) / (old @ old) * old)
-            else:
-                assert torch.equal(after, new)
-        before = fresh
-    assert num_conflicts > 3
-
-
-def test_projection_takes_up_what_it_remembered(space: SearchSpace) -> None:
-    supernet, child = new_supernet(space), space.largest()
-    module = supernet.module_at(0, child[0])
-    assert module is not None
-
-    def project_along(sign: float, projection: GradientProjection) -> Tensor:
-        for parameter in module.parameters():
-            parameter.grad = torch.full_like(parameter, sign)
-        projection.project([child])
-        return flat_gradient(module)
-
-    first, restored = (GradientProjection(supernet.module_at, supernet.choices) for _ in range(2))
-    assert (project_along(1.0, first) == 1.0).all()
-    restored.restore(first.state())
-    # The opposite direction is nothing but conflict, and all of it goes.
-    torch.testing.assert_close(project_along(-1.0, restored), torch.zeros_like(flat_gradient(module)))
-
-
-def flat_gradient(module: nn.Module) -> Tensor:
-    return torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None]).clone()
 
 
 class KilledError(RuntimeError):
