@@ -99,6 +99,14 @@ def test_every_choice_of_fusions_is_narrowed(
         compare(path, reference, precision=precision)
 
 
+def test_the_narrowest_feed_forward_is_found_in_every_precision(tmp_path: Path) -> None:
+    model = make_model("ffn1", "mha1")
+    paths = {precision: tmp_path / name for precision, name in FILE_OF.items()}
+    write_precisions(export_onnx(model, tmp_path / "c.onnx"), paths, calibration=random_calibration(97, 40))
+    for precision, path in paths.items():
+        audit(path, model.architecture, precision=precision)
+
+
 @pytest.mark.parametrize("precision", NARROWED)
 def test_a_narrowed_file_is_smaller(files: dict[str, Path], precision: str) -> None:
     assert files[precision].stat().st_size < files["fp32"].stat().st_size
