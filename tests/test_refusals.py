@@ -76,8 +76,10 @@ for name in json.loads(sys.argv[1]):
 """
 
 
-def refused(folder: Path, recipes: dict[str, str], files: dict[str, str | None]) -> dict[str, list[Any]]:
-    """Each recipe run in a folder of its own, with its reviews.csv, by one interpreter without a network.
+def refused(
+    folder: Path, recipes: dict[str, str], files: dict[str, str | None], file_name: str = "reviews.csv"
+) -> dict[str, list[Any]]:
+    """Each recipe run in a folder of its own, with its data file, by one interpreter without a network.
 
     By name: the exit code, what was said, and the heavy modules that were loaded by then.
     """
@@ -87,7 +89,7 @@ def refused(folder: Path, recipes: dict[str, str], files: dict[str, str | None])
         (folder / name / "bad.yaml").write_text(recipe, encoding="utf-8")
         content = files.get(name, "text,label\na,pos\nb,neg\n")
         if content is not None:
-            (folder / name / "reviews.csv").write_text(content, encoding="utf-8")
+            (folder / name / file_name).write_text(content, encoding="utf-8")
     before = sorted(folder.rglob("*"))
     places = json.dumps([str(folder / name) for name in recipes])
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder.parent / "cache")}
@@ -124,6 +126,14 @@ def test_bad_data_is_refused_without_torch(tmp_path: Path) -> None:
     assert len(rows) == len(BAD_DATA) == 10
     for name, row in rows.items():
         assert_refused(row, BAD_DATA[name][1], HEAVY)
+
+
+def test_what_the_loader_logs_is_not_said_beside_the_message(tmp_path: Path) -> None:
+    recipe = RECIPE.replace("reviews.csv", "reviews.jsonl")
+    content = '{"text": "a", "label": 1}\n{oops\n'
+    rows = refused(tmp_path / "runs", {"broken": recipe}, {"broken": content}, "reviews.jsonl")
+    assert_refused(rows["broken"], "not readable as jsonl", HEAVY)
+    assert rows["broken"][1].startswith("DataError: reviews.jsonl")
 
 
 def test_mistyped_names_are_refused_without_torch(tmp_path: Path) -> None:

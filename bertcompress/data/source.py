@@ -17,6 +17,7 @@ from datasets import (
 from datasets import config as datasets_config
 from datasets.exceptions import DatasetsError
 from datasets.utils import are_progress_bars_disabled
+from datasets.utils.logging import CRITICAL, get_verbosity, set_verbosity
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from bertcompress.errors import DataError
@@ -216,7 +217,8 @@ def _read(paths: Sequence[Path]) -> Dataset:
     no_rows = f"{named}: holds no rows; it needs a text and a label for each row"
     paths_read = [str(path) for path in paths]
     try:
-        rows: Dataset = load_dataset(BUILDERS[suffix], data_files=paths_read, split="train", **options)
+        with _no_log():
+            rows: Dataset = load_dataset(BUILDERS[suffix], data_files=paths_read, split="train", **options)
     except (DatasetsError, OSError, ValueError) as error:
         reason = _reason(error)
         # How the loader says that a file has a header alone.
@@ -226,6 +228,17 @@ def _read(paths: Sequence[Path]) -> Dataset:
     if len(rows) == 0:
         raise DataError(no_rows)
     return rows
+
+
+@contextmanager
+def _no_log() -> Iterator[None]:
+    """Within the block `datasets` logs nothing: what it raises says the same once more."""
+    before = get_verbosity()
+    set_verbosity(CRITICAL)
+    try:
+        yield
+    finally:
+        set_verbosity(before)
 
 
 def _reason(error: BaseException) -> str:
