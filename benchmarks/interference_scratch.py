@@ -24,9 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ranking_study import World, add_arguments, name_of, run_study
-from record import provenance, write_record
-from study_pages import write_figures, write_tables
+from ranking_study import World, add_arguments, name_of, publish_study
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -289,7 +287,7 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_arguments(parser)
+    add_arguments(parser, "interference-scratch")
     parser.add_argument("--steps", type=int, default=3000, help="steps of a supernet (default: 3000)")
     parser.add_argument("--child-steps", type=int, default=800, help="of a child alone (default: 800)")
     parser.add_argument("--batch-size", type=int, default=32)
@@ -310,16 +308,7 @@ def main() -> None:
         arguments.learning_rate,
         arguments.pairs,
     )
-    found = run_study(world, arguments)
-    if found is None:
-        return
-    name = arguments.name or "interference-scratch"
-    origin = provenance("interference_scratch.py", words, range(arguments.seeds))
-    record = {"name": name, **origin, **found}
-    write_record(arguments.results / f"{name}.json", record)
-    write_figures(record, arguments.figures)
-    if arguments.write_tables:
-        write_tables(arguments.write_tables, record)
+    publish_study(world, arguments, "interference_scratch.py", words)
 
 
 if __name__ == "__main__":

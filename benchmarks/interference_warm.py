@@ -27,9 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ranking_study import Setting, World, add_arguments, name_of, run_study
-from record import provenance, write_record
-from study_pages import write_figures, write_tables
+from ranking_study import Setting, World, add_arguments, name_of, publish_study
 
 from bertcompress.pipeline.compression import dev_loss, load_supernet, make_supernet, started_supernet
 from bertcompress.pipeline.interference import NUM_BATCHES, measure_weights, training_batches
@@ -174,7 +172,7 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_arguments(parser)
+    add_arguments(parser, "interference-reviews")
     parser.add_argument("--recipe", default="reviews-mini")
     parser.add_argument(
         "--data", help="other data than the recipe's: a folder of jsonl files with a label column"
@@ -205,15 +203,7 @@ def main() -> None:
     words = sys.argv[1:]
     arguments = parse_arguments(words)
     arguments.work.mkdir(parents=True, exist_ok=True)
-    found = run_study(make_world(arguments), arguments)
-    if found is None:
-        return
-    name = arguments.name or "interference-reviews"
-    record = {"name": name, **provenance("interference_warm.py", words, range(arguments.seeds)), **found}
-    write_record(arguments.results / f"{name}.json", record)
-    write_figures(record, arguments.figures)
-    if arguments.write_tables:
-        write_tables(arguments.write_tables, record)
+    publish_study(make_world(arguments), arguments, "interference_warm.py", words)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from record import RESULTS
-from study_pages import FIGURES
+from record import RESULTS, provenance, write_record
+from study_pages import FIGURES, write_figures, write_tables
 
 from bertcompress.space import Child, canonical
 from bertcompress.standalone import train_children
@@ -102,8 +102,8 @@ class World(Protocol):
         answer that does not look at its input); "proxies" by child too when untrained."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The switches that every study has."""
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """The switches that every study has; `name` is that of its record by default."""
     parser.add_argument("--work", type=Path, required=True, help="folder of the study's pieces")
     parser.add_argument("--children", type=int, default=30)
     parser.add_argument("--child-seeds", type=int, default=2)
@@ -116,7 +116,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", choices=("children", "supernets"), help="train these, and stop")
     parser.add_argument("--minutes", type=float, help="begin no training after so many minutes")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--name", help="the record's name")
+    parser.add_argument("--name", default=name, help=f"the record's name (default: {name})")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the record is written")
     parser.add_argument("--figures", type=Path, default=FIGURES, help="where the figures are drawn")
     parser.add_argument("--write-tables", type=Path, metavar="FILE", help="fill the marked tables of a page")
@@ -196,6 +196,18 @@ def run_study(world: World, arguments: argparse.Namespace) -> dict[str, Any] | N
     if arguments.only == "supernets":
         return None
     return summarize(world, children, truth, nets)
+
+
+def publish_study(world: World, arguments: argparse.Namespace, script: str, words: Sequence[str]) -> None:
+    """Train what is missing, and write record, figures and tables of the study that `script` is asked for."""
+    found = run_study(world, arguments)
+    if found is None:
+        return
+    record = {"name": arguments.name, **provenance(script, words, range(arguments.seeds)), **found}
+    write_record(arguments.results / f"{arguments.name}.json", record)
+    write_figures(record, arguments.figures)
+    if arguments.write_tables:
+        write_tables(arguments.write_tables, record)
 
 
 def _time_ratio(nets: Mapping[str, Sequence[Mapping[str, Any]]], setting: Setting) -> float:

@@ -82,7 +82,7 @@ class Planted:
 
 def arguments(work: Path, *words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    add_arguments(parser)
+    add_arguments(parser, "planted")
     return parser.parse_args(["--work", str(work), "--children", "12", *words])
 
 
