@@ -23,8 +23,9 @@ from bertcompress.latency import (
     measure_architectures_ms,
 )
 from bertcompress.latency.chains import counts_matrix, fitting_chains, heldout_chains, space_operators
+from bertcompress.latency.pace import steady_medians_ms
 from bertcompress.latency.table import fit_coefficients, prediction_error, repeat_noise_percent
-from bertcompress.measure import Conditions, best_clock, steady_medians_ms
+from bertcompress.measure import Conditions, best_clock, round_order
 from bertcompress.space import Architecture, Dimensions, Operator, SearchSpace, canonical
 
 NAMES = ["mha1", "mha2", "ffn16", "ffn32", "conv3", "conv5", "identity"]
@@ -237,6 +238,22 @@ def test_drift_is_taken_off_where_calls_also_scatter():
     }
     steady = np.array(list(steady_medians_ms(timings).values())) / 1250
     assert steady.tolist() == pytest.approx(costs.tolist(), rel=0.02)
+
+
+@pytest.mark.parametrize("num_contenders", [24, 72])
+def test_slow_stretches_shorter_than_a_round_are_taken_off(num_contenders):
+    """A neighbour that slows a third of every round, wherever it falls, leaves no trace in the medians."""
+    generator, costs = np.random.default_rng(0), np.geomspace(0.001, 0.01, num_contenders)
+    timings = {str(i): np.empty((9, 2)) for i in range(num_contenders)}
+    for index in range(9):
+        start = generator.integers(num_contenders)
+        for place, contender in enumerate(round_order(num_contenders, index)):
+            slow = 1.3 if (place - start) % num_contenders < num_contenders / 3 else 1.0
+            scatter = 1 + 0.005 * generator.standard_normal(2)
+            timings[str(contender)][index] = costs[contender] * slow * scatter
+    steady = np.array(list(steady_medians_ms(timings).values())) / 1000
+    shares = steady / costs
+    assert (shares / np.median(shares)).tolist() == pytest.approx([1.0] * num_contenders, rel=0.01)
 
 
 def test_noise_is_how_far_two_measurements_are_from_their_mean():

@@ -24,6 +24,7 @@ from bertcompress.measure import (
     random_feed,
     ratio,
     repeats_needed,
+    round_order,
     session,
     summarize,
     timed_call,
@@ -101,11 +102,17 @@ def test_contenders_take_turns_and_are_told_apart(first_seconds, second_seconds)
     assert result["a"].repeats == result["b"].repeats >= MIN_REPEATS
     # A contender that takes the same time every time has settled after two windows.
     calls = "".join(clock.calls[2 * 2 * WARM_UP_WINDOW :])
-    first, second = ("ab", "ba")
     turn = CALLS_PER_TURN + 1
     rounds = [calls[i : i + 2 * turn] for i in range(0, len(calls), 2 * turn)]
-    expected = ["".join(name * turn for name in order) for order in (first, second)]
-    assert rounds == [expected[i % 2] for i in range(len(rounds))]
+    expected = ["".join("ab"[place] * turn for place in round_order(2, i)) for i in range(len(rounds))]
+    assert rounds == expected
+
+
+def test_contenders_change_places_from_round_to_round():
+    orders = [round_order(3, index) for index in range(60)]
+    assert all(sorted(order) == [0, 1, 2] for order in orders)
+    assert len({tuple(order) for order in orders}) == 6
+    assert orders == [round_order(3, index) for index in range(60)]
 
 
 def test_goes_on_until_the_highest_percentile_is_supported():
@@ -203,7 +210,7 @@ def test_turns_are_rows():
     turns = time_interleaved(
         {"a": clock.contender("a", 0.01)}, min_seconds=0.1, max_seconds=1, percentiles=(50,), clock=clock
     )["a"]
-    assert turns.shape == (3, CALLS_PER_TURN)
+    assert turns.shape == (5, CALLS_PER_TURN)
     summary = summarize(turns)
     assert (summary.p50_low_ms, summary.p50_ms, summary.p50_high_ms) == pytest.approx((10, 10, 10))
 

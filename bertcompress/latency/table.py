@@ -27,8 +27,9 @@ from bertcompress.latency.chains import (
     heldout_chains,
     space_operators,
 )
+from bertcompress.latency.pace import steady_medians_ms
 from bertcompress.latency.store import LatencyStore
-from bertcompress.measure import CLOCKS, Conditions, machine_key, measure_files, steady_medians_ms, time_files
+from bertcompress.measure import CLOCKS, Conditions, machine_key, measure_files, time_files
 from bertcompress.space import Architecture, Child, Operator, SearchSpace, canonical
 
 # Writes the network, with any weights, as the ONNX file that would be served at the conditions' precision.
@@ -37,7 +38,7 @@ OnProgress: TypeAlias = Callable[[int, int], None]
 MOST_WORDS = 1000
 FLOOR_OF_MEDIAN = 0.25
 # Tables stored before chains, clock or fit changed are not those of today: count up with every such change.
-METHOD = 2
+METHOD = 3
 
 
 @dataclass(frozen=True)

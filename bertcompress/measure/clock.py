@@ -6,6 +6,7 @@ A percentile is given only when enough repeats lie beyond it, and the cost of re
 from __future__ import annotations
 
 import math
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,8 @@ import numpy as np
 Clock = Callable[[], float]
 # "thread" counts the calling thread's own time: it ignores busy neighbours, and sees no other thread's work.
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "thread": time.thread_time}
-CALLS_PER_TURN = 4
-MIN_REPEATS = 5
+CALLS_PER_TURN = 2
+MIN_REPEATS = 10
 # A percentile stands on at least this many samples beyond it.
 MIN_SAMPLES_BEYOND = 5
 NOISY_IQR_SHARE = 0.1
@@ -123,20 +124,10 @@ def ratio(seconds: np.ndarray, reference: np.ndarray) -> Ratio:
     return Ratio(float(np.median(quotients)), low, high)
 
 
-def steady_medians_ms(timings: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Median milliseconds of contenders timed in the same rounds, (turns, calls), less the rounds' drift.
-
-    What slows a round for most contenders is taken off all of them: a robust fit of time = contender x round
-    (median polish, Tukey 1977), with the rounds' own median at one.
-    """
-    if not timings:
-        return {}
-    calls = np.array(list(timings.values()), dtype=np.float64)  # (contenders, rounds, calls)
-    turns = np.log(np.maximum(np.median(calls, axis=2), np.finfo(np.float64).tiny))
-    rounds = np.median(turns - np.median(turns, axis=1, keepdims=True), axis=0)
-    steady = calls / np.exp(rounds - np.median(rounds))[None, :, None]
-    medians = np.median(steady.reshape(len(calls), -1), axis=1) * 1000
-    return dict(zip(timings, medians.tolist(), strict=True))
+def round_order(number: int, index: int) -> list[int]:
+    """The places of `number` contenders in a round: at random, so that none is always hit by what comes
+    at intervals, and always the same."""
+    return random.Random(index).sample(range(number), number)
 
 
 def clock_overhead(clock: Clock) -> float:
@@ -178,7 +169,7 @@ def time_interleaved(
     percentiles: Sequence[float] = (50, 95, 99),
     clock: Clock = time.perf_counter,
 ) -> dict[str, np.ndarray]:
-    """Seconds of every call, (turns, CALLS_PER_TURN): rounds of alternating direction; an untimed call first.
+    """Seconds of every call, (turns, CALLS_PER_TURN): rounds in `round_order`; an untimed call first.
 
     The untimed call brings a network's weights back into the cache, where a server that runs only this one
     has them; without it small networks look slower beside large ones. Both limits are timed seconds a
@@ -190,13 +181,14 @@ def time_interleaved(
     overhead = clock_overhead(clock)
     turns: dict[str, list[list[float]]] = {name: [] for name in contenders}
     wanted = max(MIN_REPEATS, *(repeats_needed(percentile) for percentile in percentiles), 0)
-    order = list(contenders.items())
+    named = list(contenders.items())
     spent = 0.0
     repeats = 0
-    while repeats < MIN_REPEATS or spent < min_seconds * len(order) or repeats < wanted:
-        if not order or (repeats >= MIN_REPEATS and spent >= max_seconds * len(order)):
+    while repeats < MIN_REPEATS or spent < min_seconds * len(named) or repeats < wanted:
+        if not named or (repeats >= MIN_REPEATS and spent >= max_seconds * len(named)):
             break
-        for name, call in order:
+        for place in round_order(len(named), repeats // CALLS_PER_TURN):
+            name, call = named[place]
             call()
             turn = []
             for _ in range(CALLS_PER_TURN):
@@ -206,7 +198,6 @@ def time_interleaved(
             turns[name].append(turn)
             spent += sum(turn)
         repeats += CALLS_PER_TURN
-        order.reverse()
     return {name: np.array(turn) for name, turn in turns.items()}
 
 
