@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bertcompress.search import integer_program
 from bertcompress.search.integer_program import AdditiveCosts, Choice, Range, solve
 
 # Parameters and milliseconds: numbers of very different size, ties among them.
@@ -50,12 +52,14 @@ def fits(costs: AdditiveCosts, ranges, choice: Choice) -> bool:
     return all(wanted.contains(value) for wanted, value in zip(ranges, values, strict=True))
 
 
-@given(program=programs())
-@settings(max_examples=150, deadline=None)
-def test_the_optimum_is_that_of_brute_force(program):
+@given(program=programs(), core_width=st.sampled_from([0.0, 1.0, integer_program.CORE_WIDTH]))
+@settings(max_examples=200, deadline=None)
+def test_the_optimum_is_that_of_brute_force(program, core_width):
+    """However narrow the core is that the search begins with."""
     scores, costs, ranges = program
     fitting = [choice for choice in every_choice(costs) if fits(costs, ranges, choice)]
-    found = solve(scores, costs, ranges)
+    with patch.object(integer_program, "CORE_WIDTH", core_width):
+        found = solve(scores, costs, ranges)
     if not fitting:
         assert found is None
         return

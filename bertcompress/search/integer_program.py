@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 Choice: TypeAlias = tuple[int, ...]
 Array: TypeAlias = NDArray[np.float64]
@@ -23,6 +23,9 @@ Array: TypeAlias = NDArray[np.float64]
 RELATIVE_TOLERANCE = 1e-9
 # The solver's tolerances are absolute, some 1e-6: scores run from 0 to this for the worst choice.
 SCORE_SCALE = 1000.0
+# How much worse than the relaxation an operator may make a choice to be looked at, at first; and what the
+# solver's tolerance on reduced costs may hide.
+CORE_WIDTH, CORE_MARGIN = 8.0, 1e-3
 SOLVED, INFEASIBLE = 0, 2  # scipy's status
 
 
@@ -136,13 +139,51 @@ class _Model:
         self._rows.append((row, -math.inf, len(choice) - 1.0))
 
     def minimize(self) -> Choice | None:
-        """The best choice under all rows; None when there is none."""
+        """The best choice under all rows; None when there is none.
+
+        Only a core of operators is searched (Balas & Zemel 1980, doi 10.1287/opre.28.5.1130): an operator
+        whose reduced cost in the linear relaxation is r makes any choice at least r worse than the
+        relaxation. The core grows until what was found in it beats all that lies outside.
+        """
+        bound, reduced = self._relaxed()
+        width, widest = CORE_WIDTH, float(reduced.max())
+        while True:
+            found = self._search(np.where(reduced <= width, self._most, 0.0))
+            if found is None and width >= widest:
+                return None
+            if found is None:
+                width = 4 * width + CORE_MARGIN
+            elif found[1] - bound <= width - CORE_MARGIN or width >= widest:
+                return found[0]
+            else:
+                width = found[1] - bound + 2 * CORE_MARGIN
+
+    def _relaxed(self) -> tuple[float, Array]:
+        """A lower bound of all choices, and by how much each operator raises it; zeros where it has none."""
+        rows, lower, upper = (np.array(part) for part in zip(*self._rows, strict=True))
+        equal = lower == upper
+        above, below = ~equal & np.isfinite(lower), ~equal & np.isfinite(upper)
+        result = linprog(
+            self._objective,
+            A_ub=np.concatenate([rows[below], -rows[above]]),
+            b_ub=np.concatenate([upper[below], -lower[above]]),
+            A_eq=rows[equal],
+            b_eq=lower[equal],
+            # One operator a position bounds the variables already: no bound of their own takes a share.
+            bounds=[(0.0, None if most else 0.0) for most in self._most],
+        )
+        if result.status != SOLVED:
+            return -math.inf, np.zeros(self._num_variables)
+        return float(result.fun), np.asarray(result.lower.marginals)
+
+    def _search(self, most: Array) -> tuple[Choice, float] | None:
+        """The best choice of operators whose `most` is one, with its objective; None when there is none."""
         rows, lower, upper = zip(*self._rows, strict=True)
         for presolve in (True, False):  # presolving fails now and then where solving does not
             result = milp(
                 self._objective,
                 integrality=np.ones(self._num_variables),
-                bounds=Bounds(np.zeros(self._num_variables), self._most),
+                bounds=Bounds(np.zeros(self._num_variables), most),
                 constraints=LinearConstraint(np.stack(rows), lower, upper),
                 options={"mip_rel_gap": 0.0, "presolve": presolve},
             )
@@ -152,7 +193,8 @@ class _Model:
             return None
         if result.status != SOLVED:
             raise RuntimeError(f"the integer program was not solved: {result.message}")
-        return tuple(
+        choice = tuple(
             int(np.argmax(result.x[start : start + size]))
             for start, size in zip(self._starts[:-1], self._sizes, strict=True)
         )
+        return choice, float(result.fun)
