@@ -14,17 +14,24 @@ from bertcompress.measure.machine import cpu_model, num_cpus
 from bertcompress.measure.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
+# Where a benchmark writes changes no number.
+_PLACES = ("--results", "--output", "--figures")
 
 
 def provenance(script: str, words: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
     """Where a record comes from: `script` is the file in benchmarks/, `words` are its arguments."""
     return {
-        "command": shlex.join(["python", f"benchmarks/{script}", *words]),
+        "command": shlex.join(["python", f"benchmarks/{script}", *_without_places(words)]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "seeds": list(seeds),
         "machine": machine(),
         "versions": versions(),
     }
+
+
+def _without_places(words: Sequence[str]) -> list[str]:
+    kept = [word for index, word in enumerate(words) if index == 0 or words[index - 1] not in _PLACES]
+    return [word for word in kept if word.split("=")[0] not in _PLACES]
 
 
 def machine() -> dict[str, Any]:
