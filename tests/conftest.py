@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
 from bertcompress.data.tokenized import TokenizedSplit
+from bertcompress.space import Architecture
 
 # A law holds or does not, however busy the machine is.
 settings.register_profile("without-a-clock", deadline=None)
@@ -132,12 +133,41 @@ def write_sentences(path: Path, num_rows: int = 400) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+@pytest.fixture(scope="session")
+def latency_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where flows keep their latencies: whichever test asks first measures, as it would have done alone."""
+    return tmp_path_factory.mktemp("latencies")
+
+
+@pytest.fixture
+def count_latencies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[Architecture], float]], None]:
+    """Let flows count latencies in place of exporting and timing networks; no other test sees the counts."""
+
+    def use(count: Callable[[Architecture], float]) -> None:
+        def all_of(architectures: Sequence[Architecture], *_: Any, **__: Any) -> list[float]:
+            return [count(architecture) for architecture in architectures]
+
+        def twice(*arguments: Any, **named: Any) -> tuple[list[float], list[float]]:
+            return all_of(*arguments, **named), all_of(*arguments, **named)
+
+        monkeypatch.setattr("bertcompress.pipeline.timing.measure_architectures_ms", all_of)
+        monkeypatch.setattr("bertcompress.latency.table.measure_architectures_twice_ms", twice)
+        monkeypatch.setattr("bertcompress.latency.store.default_cache_dir", lambda: tmp_path / "counted")
+
+    return use
+
+
 @pytest.fixture
 def tiny_recipe(
-    tmp_path: Path, tiny_bert: BertForSequenceClassification, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    latency_cache: Path,
+    tiny_bert: BertForSequenceClassification,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
     """A recipe's file for a tiny teacher and a handful of sentences, both written beside it."""
-    monkeypatch.setenv("BERTCOMPRESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BERTCOMPRESS_CACHE", str(latency_cache))
     save_teacher(tiny_bert, tmp_path / "teacher-files")
     write_sentences(tmp_path / "sentences.jsonl")
     path = tmp_path / "tiny.yaml"
