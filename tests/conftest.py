@@ -14,10 +14,14 @@ import pytest
 import torch
 from huggingface_hub.errors import RepositoryNotFoundError
 from hypothesis import settings
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
+from small_models import compact_model, word_tokenizer
+from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from bertcompress.data.tokenized import TokenizedSplit
+from bertcompress.export.convert import export_onnx
+from bertcompress.export.folder import export_folder
+from bertcompress.export.optimize import optimize
+from bertcompress.export.quantize import quantize_int8
 from bertcompress.space import Architecture
 
 # A law holds or does not, however busy the machine is.
@@ -72,6 +76,34 @@ def tiny_bert(tiny_bert_config: BertConfig) -> BertForSequenceClassification:
         return BertForSequenceClassification(tiny_bert_config).eval()
 
 
+@pytest.fixture(scope="session")
+def converted_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`compact_model()` as an ONNX file, nothing fused."""
+    return export_onnx(compact_model(), tmp_path_factory.mktemp("converted") / "model.onnx")
+
+
+@pytest.fixture(scope="session")
+def optimized_graph(converted_graph: Path) -> Path:
+    """`converted_graph` with its fusions."""
+    return optimize(converted_graph, converted_graph.with_name("optimized.onnx"))
+
+
+@pytest.fixture(scope="session")
+def quantized_graph(optimized_graph: Path) -> Path:
+    """`optimized_graph` in dynamic int8."""
+    path = optimized_graph.with_name("int8.onnx")
+    quantize_int8(optimized_graph, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`compact_model()` with its tokenizer as an exported folder, texts cut at 12 tokens."""
+    path = tmp_path_factory.mktemp("exported")
+    export_folder(compact_model(), word_tokenizer(), ("negative", "positive"), path, max_length=12)
+    return path
+
+
 @pytest.fixture
 def padded_batch() -> Callable[..., dict[str, torch.Tensor]]:
     """Make a batch of random ids, right-padded to the longest of `lengths`: batch([5, 9], vocab_size=97)."""
@@ -108,14 +140,7 @@ def not_found(message: str) -> RepositoryNotFoundError:
 def save_teacher(bert: BertForSequenceClassification, folder: Path) -> None:
     """The encoder without a head, and a tokenizer of whole words, as a checkpoint folder."""
     words = (*SPECIAL, *GOOD_WORDS, *BAD_WORDS, *FILLERS)
-    rust = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
-    rust.pre_tokenizer = pre_tokenizers.Whitespace()
-    rust.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=rust, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
-    ).save_pretrained(folder)
+    word_tokenizer(words).save_pretrained(folder)
     encoder = BertModel(bert.config)
     encoder.load_state_dict(bert.bert.state_dict())
     encoder.save_pretrained(folder)
