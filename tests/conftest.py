@@ -14,7 +14,7 @@ import pytest
 import torch
 from huggingface_hub.errors import RepositoryNotFoundError
 from hypothesis import settings
-from small_models import compact_model, word_tokenizer
+from small_models import BERT_SIZES, compact_model, word_tokenizer
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from bertcompress.data.tokenized import TokenizedSplit
@@ -57,10 +57,7 @@ def tiny_bert_config() -> BertConfig:
     """A BERT of 2 layers, width 32, 4 heads of size 8, feed-forward 64, 2 labels and no dropout."""
     return BertConfig(
         vocab_size=97,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
+        **BERT_SIZES,
         max_position_embeddings=48,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,

@@ -14,6 +14,7 @@ from bertcompress.space import Architecture, Dimensions, Operator, Pooling
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 CHAIN = ("mha2", "conv3", "ffn48", "mha4", "conv5")
+BERT_SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "a", "the", "very")
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import numpy_helper
+from small_models import compact_model
 
 from bertcompress.errors import ExportError, VerificationError
 from bertcompress.export.audit import audit
@@ -21,8 +21,7 @@ from bertcompress.export.convert import export_onnx
 from bertcompress.export.precisions import write_precisions
 from bertcompress.export.verify import Reference, compare, reference_of
 from bertcompress.export.weights import check_weights
-from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
-from bertcompress.space import Architecture, Dimensions, Operator
+from bertcompress.model import CompactBertForSequenceClassification
 
 CHAIN = ("mha2", "conv3", "ffn48", "mha4")
 Mutant = tuple[str, onnx.ModelProto]
@@ -46,14 +45,7 @@ EQUIVALENT = {
 @pytest.fixture(scope="module")
 def model() -> CompactBertForSequenceClassification:
     """A classifier with every kind of operator, factorized embeddings and both poolings in its head."""
-    dimensions = Dimensions(97, 32, 16, 8, 2, "mean_max", max_position_embeddings=40)
-    architecture = Architecture(dimensions, tuple(Operator.parse(name) for name in CHAIN))
-    torch.manual_seed(0)
-    model = CompactBertForSequenceClassification(CompactBertConfig.from_architecture(architecture))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    return model.eval()
+    return compact_model(CHAIN)
 
 
 @pytest.fixture(scope="module")
