@@ -31,6 +31,7 @@ from bertcompress.export.convert import export_onnx
 from bertcompress.export.optimize import CANDIDATES, LOAD_ERRORS, FusionChoice
 from bertcompress.export.precisions import write_precisions
 from bertcompress.export.runtime import FILE_OF
+from bertcompress.export.scales import check_scales
 from bertcompress.export.verify import compare, reference_of
 from bertcompress.export.weights import check_weights
 from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
@@ -124,7 +125,7 @@ def check(seed: int, index: int, precisions: list[str]) -> dict[str, Any]:
             paths = {precision: Path(folder) / f"{precision}.onnx" for precision in precisions}
             converted = export_onnx(model, Path(folder) / "converted.onnx")
             calibration = random_calibration(dimensions.vocab_size, dimensions.max_position_embeddings)
-            write_precisions(converted, paths, fusion, calibration)
+            made = write_precisions(converted, paths, fusion, calibration)
             reference = reference_of(model)
             errors = {}
             for precision, path in paths.items():
@@ -132,6 +133,9 @@ def check(seed: int, index: int, precisions: list[str]) -> dict[str, Any]:
                 audit(path, architecture, precision=precision)
                 gate = f"{precision}: weights"
                 check_weights(path, model, precision=precision)
+                if precision == "int8_static":
+                    gate = f"{precision}: scales"
+                    check_scales(path, made[precision]["activations"])
                 gate = f"{precision}: logits"
                 errors[precision] = compare(path, reference, precision=precision).max_logit_error
         found["max_logit_errors"] = errors

@@ -11,6 +11,8 @@ COLUMNS = (
     "precision", "file", "size, MiB", "p50, ms", "metric", "largest logit error", "same class as PyTorch",
     "recommended",
 )  # fmt: skip
+# Where a file's scales of activations come from.
+SCALES = {"int8": "as they come (dynamic)", "int8_static": "read off rows of data, once (static)"}
 FOLDER = "PATH/TO/THIS/FOLDER"
 
 
@@ -79,10 +81,10 @@ def _how_measured(record: Mapping[str, Any]) -> list[str]:
         "Logits are held against PyTorch's on random ids at many shapes, padded on either side and in the",
         "middle, and on real rows where the export was given some. Weights are compared tensor by tensor.",
     ]
-    quantized = [entry["quantization"] for entry in record["precisions"].values() if "quantization" in entry]
-    if quantized:
-        bits = "7" if quantized[0]["reduce_range"] else "8"
-        lines.append(f"int8: weights of {bits} bits, scales of activations as they come (dynamic).")
+    for name, scales in SCALES.items():
+        if name in record["precisions"]:
+            bits = "7" if record["precisions"][name]["quantization"]["reduce_range"] else "8"
+            lines.append(f"{name}: weights of {bits} bits, scales of activations {scales}.")
     return lines
 
 
@@ -148,5 +150,10 @@ def _limits(record: Mapping[str, Any]) -> list[str]:
         limits += [
             "int8 takes its scales over the whole batch: a row's logits depend a little on the rows and the",
             "  padding beside it. Classify a row alone where the same answer every time counts.",
+        ]
+    if "int8_static" in record["precisions"]:
+        limits += [
+            "int8_static has constant scales: a row's logits do not depend on the rows beside it. What lies",
+            "  beyond the activations of the rows that the scales were read off is cut off.",
         ]
     return [line if line.startswith(" ") else f"- {line}" for line in limits]

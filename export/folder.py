@@ -21,6 +21,7 @@ from bertcompress.export.optimize import FusionChoice, Timer, choose_fusions
 from bertcompress.export.precisions import write_precisions
 from bertcompress.export.recommend import Trial, precision_problems, recommend
 from bertcompress.export.runtime import FILE_OF
+from bertcompress.export.scales import check_scales
 from bertcompress.export.teachers import TeacherGraph
 from bertcompress.export.verify import check_tokenizer, compare, input_limits, reference_of
 from bertcompress.export.weights import check_weights
@@ -60,7 +61,8 @@ def export_folder(
         ExportError: an unknown precision, int8_static without calibration, a slow tokenizer, or a graph
             without its fusions.
         TeacherError: the model is none of BERT's family, or has parts that its chain does not have.
-        VerificationError: the fp32 or fp16 file disagrees with PyTorch.
+        VerificationError: the fp32 or fp16 file disagrees with PyTorch, or any file holds other weights,
+            or other scales of activations than calibration found.
     """
     rows, trial = rows or Rows(), trial or Trial()
     _check(model, tokenizer, label_names, precision_problems(precisions, rows.calibration))
@@ -76,9 +78,12 @@ def export_folder(
     for precision, entry in files.items():
         path = out_dir / entry["file"]
         entry["size_mib"] = _size_mib(path)
-        kept = entry.get("quantization", {}).get("sensitivity", {}).get("kept_nodes", ())
+        made = entry.get("quantization", {})
+        kept = made.get("sensitivity", {}).get("kept_nodes", ())
         entry["audit"] = audit(path, traced.architecture, precision=precision, num_kept=len(kept))
         entry["weights_checked"] = check_weights(path, model, precision=precision)
+        if "activations" in made:
+            entry["scales_checked"] = check_scales(path, made["activations"])
         entry.update(compare(path, reference, precision=precision).to_dict())
     recommend(files, out_dir, trial)
     record = {

@@ -94,6 +94,7 @@ def _write_int8_static(fp32: Path, path: Path, calibration: Calibration) -> dict
     return {
         **chosen.to_dict(),
         "ranges": best,
+        "activations": {name: list(span) for name, span in ranges[best].items()},
         "logit_change": change,
         "sensitivity": sensitivity.to_dict(),
     }

@@ -25,7 +25,7 @@ LEVELS = 255
 # Shares of the whole range that are tried for the smallest squared error.
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 MOST_SAMPLES = 1 << 16
-Ranges: TypeAlias = Mapping[str, tuple[float, float]]
+Ranges: TypeAlias = Mapping[str, Sequence[float]]  # lowest and highest value by tensor
 
 
 def activation_ranges(fp32: Path, names: Sequence[str], feeds: Sequence[Feed]) -> dict[str, Ranges]:
@@ -71,7 +71,7 @@ def _least_error(values: np.ndarray, whole: tuple[float, float]) -> tuple[float,
     return whole[0] * share, whole[1] * share
 
 
-def scaling(span: tuple[float, float]) -> tuple[np.float32, np.uint8]:
+def scaling(span: Sequence[float]) -> tuple[np.float32, np.uint8]:
     """Scale and zero point of unsigned 8 bits for a range that holds zero."""
     low, high = span
     scale = np.float32(max((high - low) / LEVELS, float(np.finfo(np.float32).tiny)))
@@ -115,7 +115,7 @@ def freeze_scales(dynamic: Path, path_out: Path, ranges: Ranges) -> Path:
 _Frozen: TypeAlias = tuple[str, str, str, str]
 
 
-def _freeze(activation: str, span: tuple[float, float], graph: Any) -> _Frozen:
+def _freeze(activation: str, span: Sequence[float], graph: Any) -> _Frozen:
     """Add scale and zero point of an activation to the graph's constants."""
     names = (activation, f"{activation}_levels", f"{activation}_scale", f"{activation}_zero_point")
     scale, zero_point = scaling(span)

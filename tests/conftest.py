@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +14,15 @@ import pytest
 import torch
 from huggingface_hub.errors import RepositoryNotFoundError
 from hypothesis import settings
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
+from small_models import BERT_SIZES, compact_model, word_tokenizer
+from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from bertcompress.data.tokenized import TokenizedSplit
+from bertcompress.export.convert import export_onnx
+from bertcompress.export.folder import export_folder
+from bertcompress.export.optimize import optimize
+from bertcompress.export.quantize import quantize_int8
+from bertcompress.space import Architecture
 
 # A law holds or does not, however busy the machine is.
 settings.register_profile("without-a-clock", deadline=None)
@@ -52,10 +57,7 @@ def tiny_bert_config() -> BertConfig:
     """A BERT of 2 layers, width 32, 4 heads of size 8, feed-forward 64, 2 labels and no dropout."""
     return BertConfig(
         vocab_size=97,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
+        **BERT_SIZES,
         max_position_embeddings=48,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
@@ -69,6 +71,34 @@ def tiny_bert(tiny_bert_config: BertConfig) -> BertForSequenceClassification:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return BertForSequenceClassification(tiny_bert_config).eval()
+
+
+@pytest.fixture(scope="session")
+def converted_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`compact_model()` as an ONNX file, nothing fused."""
+    return export_onnx(compact_model(), tmp_path_factory.mktemp("converted") / "model.onnx")
+
+
+@pytest.fixture(scope="session")
+def optimized_graph(converted_graph: Path) -> Path:
+    """`converted_graph` with its fusions."""
+    return optimize(converted_graph, converted_graph.with_name("optimized.onnx"))
+
+
+@pytest.fixture(scope="session")
+def quantized_graph(optimized_graph: Path) -> Path:
+    """`optimized_graph` in dynamic int8."""
+    path = optimized_graph.with_name("int8.onnx")
+    quantize_int8(optimized_graph, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`compact_model()` with its tokenizer as an exported folder, texts cut at 12 tokens."""
+    path = tmp_path_factory.mktemp("exported")
+    export_folder(compact_model(), word_tokenizer(), ("negative", "positive"), path, max_length=12)
+    return path
 
 
 @pytest.fixture
@@ -107,14 +137,7 @@ def not_found(message: str) -> RepositoryNotFoundError:
 def save_teacher(bert: BertForSequenceClassification, folder: Path) -> None:
     """The encoder without a head, and a tokenizer of whole words, as a checkpoint folder."""
     words = (*SPECIAL, *GOOD_WORDS, *BAD_WORDS, *FILLERS)
-    rust = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
-    rust.pre_tokenizer = pre_tokenizers.Whitespace()
-    rust.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=rust, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
-    ).save_pretrained(folder)
+    word_tokenizer(words).save_pretrained(folder)
     encoder = BertModel(bert.config)
     encoder.load_state_dict(bert.bert.state_dict())
     encoder.save_pretrained(folder)
@@ -132,12 +155,41 @@ def write_sentences(path: Path, num_rows: int = 400) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+@pytest.fixture(scope="session")
+def latency_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where flows keep their latencies: whichever test asks first measures, as it would have done alone."""
+    return tmp_path_factory.mktemp("latencies")
+
+
+@pytest.fixture
+def count_latencies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[Architecture], float]], None]:
+    """Let flows count latencies in place of exporting and timing networks; no other test sees the counts."""
+
+    def use(count: Callable[[Architecture], float]) -> None:
+        def all_of(architectures: Sequence[Architecture], *_: Any, **__: Any) -> list[float]:
+            return [count(architecture) for architecture in architectures]
+
+        def twice(*arguments: Any, **named: Any) -> tuple[list[float], list[float]]:
+            return all_of(*arguments, **named), all_of(*arguments, **named)
+
+        monkeypatch.setattr("bertcompress.pipeline.timing.measure_architectures_ms", all_of)
+        monkeypatch.setattr("bertcompress.latency.table.measure_architectures_twice_ms", twice)
+        monkeypatch.setattr("bertcompress.latency.store.default_cache_dir", lambda: tmp_path / "counted")
+
+    return use
+
+
 @pytest.fixture
 def tiny_recipe(
-    tmp_path: Path, tiny_bert: BertForSequenceClassification, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    latency_cache: Path,
+    tiny_bert: BertForSequenceClassification,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
     """A recipe's file for a tiny teacher and a handful of sentences, both written beside it."""
-    monkeypatch.setenv("BERTCOMPRESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BERTCOMPRESS_CACHE", str(latency_cache))
     save_teacher(tiny_bert, tmp_path / "teacher-files")
     write_sentences(tmp_path / "sentences.jsonl")
     path = tmp_path / "tiny.yaml"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import torch
+from small_models import BERT_SIZES, CHAIN, Model, compact_model, widely_drawn
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import nn
 from transformers import (
@@ -20,15 +20,13 @@ from transformers import (
 )
 
 from bertcompress.export.folder import export_folder
-from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
-from bertcompress.space import Architecture, Dimensions, Operator, Pooling
+from bertcompress.model import CompactBertForSequenceClassification
+from bertcompress.space import Pooling
 
-Model = TypeVar("Model", bound=PreTrainedModel)
 VOCABULARY = (
     *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     *("a", "the", "good", "bad", "film", "cafe", "un", "##watch", "##able", "##s", "!", ",", "."),
 )
-CHAIN = ("mha2", "conv3", "ffn48", "mha4", "conv5")
 MAX_LENGTH = 12
 # As it was trained for, cut, with accents and pieces, with an unknown word, and a pair.
 TEXTS: tuple[str | tuple[str, str], ...] = (
@@ -44,24 +42,14 @@ def compact(
     names: Sequence[str] = CHAIN, *, pooling: Pooling = "mean_max", embedding_size: int = 16
 ) -> CompactBertForSequenceClassification:
     """A compact model of width 32 in eval mode, its weights wide enough for unlike answers."""
-    dimensions = Dimensions(len(VOCABULARY), 32, embedding_size, 8, 2, pooling, max_position_embeddings=40)
-    architecture = Architecture(dimensions, tuple(Operator.parse(name) for name in names))
-    config = CompactBertConfig.from_architecture(architecture)
-    model = _drawn(lambda: CompactBertForSequenceClassification(config))
+    model = compact_model(names, vocab_size=len(VOCABULARY), pooling=pooling, embedding_size=embedding_size)
     return _balanced(model, model.head.classifier, tokenizer())
 
 
 def stock() -> BertForSequenceClassification:
     """A stock BERT of 2 layers and width 32 in eval mode."""
-    config = BertConfig(
-        vocab_size=len(VOCABULARY),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=40,
-    )
-    model = _drawn(lambda: BertForSequenceClassification(config))
+    config = BertConfig(vocab_size=len(VOCABULARY), **BERT_SIZES, max_position_embeddings=40)
+    model = widely_drawn(lambda: BertForSequenceClassification(config))
     return _balanced(model, model.classifier, tokenizer())
 
 
@@ -70,25 +58,13 @@ def roberta() -> RobertaForSequenceClassification:
     words = byte_tokenizer()
     config = RobertaConfig(
         vocab_size=len(words),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
+        **BERT_SIZES,
         max_position_embeddings=42,
         type_vocab_size=1,
         pad_token_id=words.pad_token_id,
     )
-    model = _drawn(lambda: RobertaForSequenceClassification(config))
+    model = widely_drawn(lambda: RobertaForSequenceClassification(config))
     return _balanced(model, model.classifier.out_proj, words)
-
-
-def _drawn(build: Callable[[], Model]) -> Model:
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        model = build()
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    return model.eval()
 
 
 def _balanced(model: Model, classifier: nn.Linear, words: PreTrainedTokenizerFast) -> Model:

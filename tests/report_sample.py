@@ -79,6 +79,14 @@ def _models() -> list[dict[str, Any]]:
     ]
 
 
+def _budgets() -> list[dict[str, Any]]:
+    conditions = "fp32, batch 1, sequence 32, 1 thread, cpu"
+    return [
+        {"name": "num_parameters", "limit": 2_500_000, "value": 2_062_082, "met": True, "conditions": None},
+        {"name": "latency_ms", "limit": 1.34, "value": 1.121, "met": True, "conditions": conditions},
+    ]
+
+
 def _search() -> dict[str, Any]:
     rng = random.Random(7)
     evaluated: list[dict[str, Any]] = []
@@ -156,7 +164,6 @@ def _benchmark() -> list[dict[str, Any]]:
 
 def sample_data() -> dict[str, Any]:
     """The report data of a run like the demo's, numbers made up."""
-    conditions = "fp32, batch 1, sequence 32, 1 thread, cpu"
     return {
         "name": "reviews-mini",
         "description": "Rotten Tomatoes sentences, a MiniLM-L6 teacher, ten times less latency.",
@@ -175,16 +182,7 @@ def sample_data() -> dict[str, Any]:
             "label_names": ["negative", "positive"],
             "rows": {"train": 8530, "validation": 1066, "test": 1066},
         },
-        "budgets": [
-            {
-                "name": "num_parameters",
-                "limit": 2_500_000,
-                "value": 2_062_082,
-                "met": True,
-                "conditions": None,
-            },
-            {"name": "latency_ms", "limit": 1.34, "value": 1.121, "met": True, "conditions": conditions},
-        ],
+        "budgets": _budgets(),
         "models": _models(),
         "verdict": "The search paid for itself: the winner is 2.2 points more accurate than the "
         "hand-designed baseline and 1.14× as fast.",

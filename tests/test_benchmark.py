@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
+from mask_sum import write_mask_sum
 
 from bertcompress import benchmark as module
 from bertcompress.benchmark import benchmark, benchmark_serving, precision_of
@@ -18,17 +17,9 @@ from bertcompress.measure import Conditions, num_cpus
 @pytest.fixture
 def contenders(tmp_path):
     """Two exported files in one folder: the sum of input_ids and attention_mask."""
-    inputs = [
-        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"])
-        for name in ("input_ids", "attention_mask")
-    ]
-    output = helper.make_tensor_value_info("logits", TensorProto.INT64, ["batch", "sequence"])
-    node = helper.make_node("Add", ["input_ids", "attention_mask"], ["logits"])
-    graph = helper.make_graph([node], "sum", inputs, [output])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     paths = {name: tmp_path / f"{name}.onnx" for name in ("model", "model_int8")}
     for path in paths.values():
-        onnx.save(model, str(path))
+        write_mask_sum(path)
     (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 9, "max_position_embeddings": 64}))
     return paths
 

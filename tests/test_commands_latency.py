@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from mask_sum import write_mask_sum
 from typer.testing import CliRunner
 
 from bertcompress import cli, command_line
@@ -28,16 +27,9 @@ def invoke(*words: object):
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An exported folder in miniature: one file, the sum of input_ids and attention_mask."""
-    inputs = [
-        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"])
-        for name in ("input_ids", "attention_mask")
-    ]
-    output = helper.make_tensor_value_info("logits", TensorProto.INT64, ["batch", "sequence"])
-    node = helper.make_node("Add", ["input_ids", "attention_mask"], ["logits"])
-    graph = helper.make_graph([node], "sum", inputs, [output])
     path = tmp_path / "small" / "model.onnx"
     path.parent.mkdir()
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), str(path))
+    write_mask_sum(path)
     path.with_name("config.json").write_text('{"vocab_size": 9, "max_position_embeddings": 64}')
     return path.parent
 

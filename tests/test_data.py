@@ -193,9 +193,8 @@ def test_a_name_that_the_hub_does_not_know_is_said(monkeypatch: pytest.MonkeyPat
 @given(st.integers(0, 1000), st.sampled_from([0.1, 0.25, 0.4]))
 def test_splits_share_no_text_and_lose_none(seed: int, fraction: float) -> None:
     texts, labels = zip(*ROWS, strict=True)
-    result = prepared(
-        {"train": split_of(texts, labels)}, seed=seed, validation_fraction=fraction, test_fraction=fraction
-    )
+    fractions = {"validation": fraction, "test": fraction}
+    result = prepared({"train": split_of(texts, labels)}, seed=seed, fractions=fractions)
     found = {name: set(split["text"]) for name, split in result.splits.items()}
     assert sum(map(len, found.values())) == len(set().union(*found.values())) == len(ROWS)
     for split in result.splits.values():
@@ -231,12 +230,12 @@ def test_duplicates_are_dropped_from_train_first() -> None:
 
 def test_limits_take_a_seeded_sample() -> None:
     texts, labels = zip(*ROWS, strict=True)
-    limits = {"max_train_rows": 10, "max_validation_rows": 3, "max_test_rows": 2}
-    first, again = (prepared({"train": split_of(texts, labels)}, seed=3, **limits) for _ in range(2))
-    assert first.report["rows"] == {"train": 10, "validation": 3, "test": 2}
+    limits = {"train": 10, "validation": 3, "test": 2}
+    first, again = (prepared({"train": split_of(texts, labels)}, seed=3, max_rows=limits) for _ in range(2))
+    assert first.report["rows"] == limits
     assert first.splits["train"]["text"][:] == again.splits["train"]["text"][:]
     with pytest.raises(DataError, match="one class only"):
-        prepared({"train": split_of(texts, labels)}, max_train_rows=1)
+        prepared({"train": split_of(texts, labels)}, max_rows={"train": 1})
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +30,13 @@ def invoke(*words: str | Path | int) -> Result:
 
 
 @pytest.fixture(autouse=True)
-def counted_latency(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Latencies by counting, convolutions dear for their MACs: timing networks is not what is tested here."""
-
-    def count(architectures: Sequence[Architecture], *_: Any, **__: Any) -> list[float]:
-        return [
+def dear_convolutions(count_latencies: Callable[[Callable[[Architecture], float]], None]) -> None:
+    """Latencies by counting, convolutions dear for their MACs."""
+    count_latencies(
+        lambda architecture: (
             1 + sum(MS[operator.kind] + operator.size / 100 for operator in architecture.operators)
-            for architecture in architectures
-        ]
-
-    def count_twice(architectures: Sequence[Architecture], *_: Any, **__: Any) -> tuple[list[float], ...]:
-        return count(architectures), count(architectures)
-
-    monkeypatch.setattr("bertcompress.pipeline.timing.measure_architectures_ms", count)
-    monkeypatch.setattr("bertcompress.latency.table.measure_architectures_twice_ms", count_twice)
+        )
+    )
 
 
 def read(path: Path) -> Any:

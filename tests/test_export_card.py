@@ -17,6 +17,8 @@ from exported_folders import TEXTS, compact, stock, tokenizer, write_folder
 
 from bertcompress.export.card import FOLDER, model_card
 from bertcompress.export.folder import export_folder
+from bertcompress.export.runtime import FILE_OF
+from bertcompress.export.weight_only import WeightOnly
 from bertcompress.model import CompactBertForSequenceClassification
 from bertcompress.space import Pooling
 
@@ -96,14 +98,26 @@ def test_the_card_tells_what_the_model_is(folder: Path, record: dict[str, Any]) 
     assert "loads without bertcompress" not in card
 
 
-@pytest.mark.parametrize("precisions", [("fp32",), ("int8",), ("fp32", "int8")])
-def test_what_holds_for_int8_alone_is_said_where_there_is_int8(
+@pytest.mark.parametrize(
+    "precisions", [("fp32",), ("int8",), ("int8_static",), ("fp32", "int8", "int8_static"), ("int4_weights",)]
+)
+def test_what_holds_for_a_kind_of_int8_alone_is_said_where_it_is(
     record: dict[str, Any], precisions: tuple[str, ...]
 ) -> None:
-    kept = {name: record["precisions"][name] for name in precisions}
+    entries = record["precisions"] | {"int8_static": record["precisions"]["int8"]}
+    entries["int4_weights"] = entries["int8"] | {"quantization": WeightOnly(4).to_dict()}
+    kept = {name: entries[name] | {"file": FILE_OF[name]} for name in precisions}
     card = model_card({**record, "precisions": kept}, {})
-    assert ("int8 takes its scales over the whole batch" in card) is ("int8" in precisions)
-    assert f'file_name="{kept[precisions[0]]["file"]}"' in card
+    for words, name in {
+        "- int8 takes its scales over the whole batch: a row's logits depend": "int8",
+        "- int8_static has constant scales: a row's logits do not depend": "int8_static",
+        "\nint8: weights of": "int8",
+        "scales of activations as they come": "int8",
+        "\nint8_static: weights of": "int8_static",
+        "scales of activations read off rows of data": "int8_static",
+    }.items():
+        assert (words in card) is (name in precisions)
+    assert f'file_name="{FILE_OF[precisions[0]]}"' in card
 
 
 def test_the_instructions_for_transformers_work(folder: Path) -> None:

@@ -1,28 +1,32 @@
 """No fault in an exported file passes: each tensor and each node is damaged in turn, and the gate notices.
 
-The gate is what `export_folder` asks of a file: the audit, the weights and the logits. A mutant that computes
-the same function is no fault; `EQUIVALENT` says which those are, and why."""
+The gate is what `export_folder` asks of a file: the audit, the weights, the scales and the logits. A mutant
+that computes the same function is no fault; `EQUIVALENT` says which those are, and why."""
 
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import numpy_helper
+from small_models import compact_model
 
 from bertcompress.errors import ExportError, VerificationError
 from bertcompress.export.audit import audit
+from bertcompress.export.calibration import random_calibration
 from bertcompress.export.convert import export_onnx
 from bertcompress.export.precisions import write_precisions
+from bertcompress.export.runtime import FILE_OF
+from bertcompress.export.scales import check_scales
+from bertcompress.export.static import Ranges
 from bertcompress.export.verify import Reference, compare, reference_of
 from bertcompress.export.weights import check_weights
-from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
-from bertcompress.space import Architecture, Dimensions, Operator
+from bertcompress.model import CompactBertForSequenceClassification
 
 CHAIN = ("mha2", "conv3", "ffn48", "mha4")
 Mutant = tuple[str, onnx.ModelProto]
@@ -46,25 +50,24 @@ EQUIVALENT = {
 @pytest.fixture(scope="module")
 def model() -> CompactBertForSequenceClassification:
     """A classifier with every kind of operator, factorized embeddings and both poolings in its head."""
-    dimensions = Dimensions(97, 32, 16, 8, 2, "mean_max", max_position_embeddings=40)
-    architecture = Architecture(dimensions, tuple(Operator.parse(name) for name in CHAIN))
-    torch.manual_seed(0)
-    model = CompactBertForSequenceClassification(CompactBertConfig.from_architecture(architecture))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    return model.eval()
+    return compact_model(CHAIN)
 
 
 @pytest.fixture(scope="module")
-def files(
+def made(
     model: CompactBertForSequenceClassification, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
+) -> tuple[dict[str, Path], Ranges]:
+    """A file of each precision, and the ranges of activations that calibration found."""
     folder = tmp_path_factory.mktemp("mutations")
     converted = export_onnx(model, folder / "converted.onnx")
-    paths = {"fp32": folder / "model.onnx", "int8": folder / "model_int8.onnx"}
-    write_precisions(converted, paths)
-    return paths
+    paths = {precision: folder / FILE_OF[precision] for precision in ("fp32", "int8", "int8_static")}
+    quantized = write_precisions(converted, paths, calibration=random_calibration(97, 40))
+    return paths, quantized["int8_static"]["activations"]
+
+
+@pytest.fixture(scope="module")
+def files(made: tuple[dict[str, Path], Ranges]) -> dict[str, Path]:
+    return made[0]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,10 @@ def reference(model: CompactBertForSequenceClassification) -> Reference:
 
 @pytest.fixture
 def gate(
-    model: CompactBertForSequenceClassification, reference: Reference, tmp_path: Path
+    model: CompactBertForSequenceClassification,
+    made: tuple[dict[str, Path], Ranges],
+    reference: Reference,
+    tmp_path: Path,
 ) -> Callable[[onnx.ModelProto, str], None]:
     """What a file has to pass before it is delivered."""
 
@@ -83,6 +89,8 @@ def gate(
         onnx.save(mutant, path)
         audit(path, model.architecture, precision=precision)
         check_weights(path, model, precision=precision)
+        if precision == "int8_static":
+            check_scales(path, made[1])
         compare(path, reference, precision=precision)
 
     return check
@@ -193,6 +201,20 @@ def dropped_mutants(original: onnx.ModelProto) -> Iterator[Mutant]:
         )
 
 
+def strayed_mutants(original: onnx.ModelProto) -> Iterator[Mutant]:
+    """Each node of a static file in turn takes the scale, or the zero point, of the next activation."""
+    quantizing = [node for node in original.graph.node if node.op_type == "QuantizeLinear"]
+    following = dict(itertools.pairwise(node.input[1] for node in quantizing))
+    following |= dict(itertools.pairwise(node.input[2] for node in quantizing))
+    for place in places(original):
+        for index, name in enumerate(node_at(original, place).input):
+            if name in following:
+                mutant = copy.deepcopy(original)
+                changed = node_at(mutant, place)
+                changed.input[index] = following[name]
+                yield f"{changed.name} {name}", mutant
+
+
 NODE_MUTATIONS = {"attribute": attribute_mutants, "swapped": swapped_mutants, "dropped": dropped_mutants}
 
 
@@ -218,6 +240,15 @@ def test_a_fault_in_any_int8_weight_is_caught(
 
     mutants = tensor_mutants(onnx.load(files["int8"]), is_weight)
     assert survivors(mutants, gate, "int8") == []
+
+
+def test_a_fault_in_any_activation_scale_is_caught(
+    files: dict[str, Path], gate: Callable[[onnx.ModelProto, str], None]
+) -> None:
+    original = onnx.load(files["int8_static"])
+    scaled = {name for node in original.graph.node if node.op_type == "QuantizeLinear" for name in node.input}
+    mutants = [*tensor_mutants(original, lambda tensor: tensor.name in scaled), *strayed_mutants(original)]
+    assert survivors(iter(mutants), gate, "int8_static") == []
 
 
 @pytest.mark.parametrize("kind", list(NODE_MUTATIONS))

@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from small_models import compact_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -26,22 +27,9 @@ from bertcompress.export.sensitivity import keep_sensitive, layer_groups
 from bertcompress.export.static import LEVELS, activation_ranges, dense_inputs, scaling
 from bertcompress.export.verify import compare, feed_logits, reference_of
 from bertcompress.export.weights import check_weights
-from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
-from bertcompress.space import Architecture, Dimensions, Operator
+from bertcompress.model import CompactBertForSequenceClassification
 
 NARROWED = [name for name in FILE_OF if name != "fp32"]
-
-
-def make_model(*names: str) -> CompactBertForSequenceClassification:
-    """A compact model of width 32 in eval mode, its weights drawn widely enough to matter."""
-    dimensions = Dimensions(97, 32, 16, 8, 2, "mean_max", max_position_embeddings=40)
-    architecture = Architecture(dimensions, tuple(map(Operator.parse, names)))
-    torch.manual_seed(0)
-    model = CompactBertForSequenceClassification(CompactBertConfig.from_architecture(architecture))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    return model.eval()
 
 
 def random_rows(number: int, length: int = 12, seed: int = 1) -> Calibration:
@@ -53,7 +41,7 @@ def random_rows(number: int, length: int = 12, seed: int = 1) -> Calibration:
 
 @pytest.fixture(scope="module")
 def model() -> CompactBertForSequenceClassification:
-    return make_model("mha2", "conv3", "ffn48")
+    return compact_model(("mha2", "conv3", "ffn48"))
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +88,7 @@ def test_every_choice_of_fusions_is_narrowed(
 
 
 def test_the_narrowest_feed_forward_is_found_in_every_precision(tmp_path: Path) -> None:
-    model = make_model("ffn1", "mha1")
+    model = compact_model(("ffn1", "mha1"))
     paths = {precision: tmp_path / name for precision, name in FILE_OF.items()}
     write_precisions(export_onnx(model, tmp_path / "c.onnx"), paths, calibration=random_calibration(97, 40))
     for precision, path in paths.items():
@@ -206,7 +194,7 @@ def test_layers_are_grouped_by_what_they_share(fp32: Path) -> None:
 @pytest.fixture(scope="module")
 def harmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network whose feed-forward int8 ruins: weights of a feature that is always zero use up the range."""
-    model = make_model("mha2", "ffn48")
+    model = compact_model(("mha2", "ffn48"))
     with torch.no_grad():
         model.chain[0].norm.weight[0] = model.chain[0].norm.bias[0] = 0.0
         model.chain[1].inner.weight[:, 0] = 300.0
@@ -228,7 +216,7 @@ def test_what_int8_harms_stays_in_fp32_where_it_costs_too_much(
     assert found.kept == ("chain.1.inner",)
     assert max(found.logit_change, key=found.logit_change.__getitem__) == "chain.1.inner"
     assert found.drop <= max_drop
-    architecture = make_model("mha2", "ffn48").architecture
+    architecture = compact_model(("mha2", "ffn48")).architecture
     audit(path, architecture, precision="int8", num_kept=len(found.kept_nodes))
     with pytest.raises(ExportError, match="the chain has 6 dense layers"):
         audit(path, architecture, precision="int8")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from small_models import widely_drawn, word_tokenizer
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
@@ -43,25 +43,12 @@ CONFIGS: dict[str, PretrainedConfig] = {
 
 def make_teacher(name: str) -> PreTrainedModel:
     """A classifier in eval mode, its weights drawn from seed 0, widely enough that logits tell them apart."""
-    torch.manual_seed(0)
-    model = AutoModelForSequenceClassification.from_config(copy.deepcopy(CONFIGS[name]))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    return model.eval()
+    return widely_drawn(lambda: AutoModelForSequenceClassification.from_config(copy.deepcopy(CONFIGS[name])))
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> PreTrainedTokenizerFast:
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "a", "the", "very"]
-    rust = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
-    rust.pre_tokenizer = pre_tokenizers.Whitespace()
-    rust.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=rust, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
-    )
+    return word_tokenizer(second_segment=0)  # RoBERTa has one segment only
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))

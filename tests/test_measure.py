@@ -7,11 +7,10 @@ import os
 import threading
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from mask_sum import write_mask_sum
 
 from bertcompress.errors import BudgetError, ExportError, MissingExtraError
 from bertcompress.measure import (
@@ -63,19 +62,7 @@ class FakeClock:
 @pytest.fixture
 def mask_sum_path(tmp_path):
     """A graph of one node: the sum of input_ids and attention_mask."""
-    inputs = [
-        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"])
-        for name in ("input_ids", "attention_mask")
-    ]
-    output = helper.make_tensor_value_info("logits", TensorProto.INT64, ["batch", "sequence"])
-    node = helper.make_node("Add", ["input_ids", "attention_mask"], ["logits"])
-    model = helper.make_model(
-        helper.make_graph([node], "sum", inputs, [output]), opset_imports=[helper.make_opsetid("", 18)]
-    )
-    model.ir_version = 9
-    path = tmp_path / "sum.onnx"
-    onnx.save(model, path)
-    return path
+    return write_mask_sum(tmp_path / "sum.onnx")
 
 
 @given(st.lists(st.floats(1e-4, 1.0), min_size=1, max_size=700))

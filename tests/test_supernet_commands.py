@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,8 @@ def invoke(*words: str | Path | int) -> Result:
 
 
 @pytest.fixture(autouse=True)
-def macs_for_latency(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Latencies by counting: exporting and timing networks is not what is tested here."""
-
-    def count(architectures: Sequence[Architecture], *_: Any, **__: Any) -> list[float]:
-        return [1 + architecture.macs(8) / 1e4 for architecture in architectures]
-
-    def count_twice(architectures: Sequence[Architecture], *_: Any, **__: Any) -> tuple[list[float], ...]:
-        return count(architectures), count(architectures)
-
-    monkeypatch.setattr("bertcompress.pipeline.timing.measure_architectures_ms", count)
-    monkeypatch.setattr("bertcompress.latency.table.measure_architectures_twice_ms", count_twice)
+def macs_for_latency(count_latencies: Callable[[Callable[[Architecture], float]], None]) -> None:
+    count_latencies(lambda architecture: 1 + architecture.macs(8) / 1e4)
 
 
 def read(path: Path) -> Any:

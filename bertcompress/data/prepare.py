@@ -16,6 +16,8 @@ from bertcompress.data.task import TextClassification
 from bertcompress.errors import DataError
 
 LABEL = "label"
+FRACTIONS = {"test": 0.1, "validation": 0.1}
+NO_LIMITS: Mapping[str, int | None] = {}
 TEXT_TYPES = ("string", "large_string")
 
 
@@ -49,18 +51,16 @@ def prepare(
     text_columns: Sequence[str],
     label_column: str,
     label_names: Sequence[str] | None = None,
-    validation_fraction: float = 0.1,
-    test_fraction: float = 0.1,
-    max_train_rows: int | None = None,
-    max_validation_rows: int | None = None,
-    max_test_rows: int | None = None,
+    fractions: Mapping[str, float] = FRACTIONS,
+    max_rows: Mapping[str, int | None] = NO_LIMITS,
     seed: int = 0,
 ) -> PreparedData:
     """Check the rows, drop duplicates, and carve what is missing from train, the same for the same seed.
 
     A split that the source has is used as it is, but for duplicates: a text of test is dropped from
     validation, a text of either from train, and train keeps the first of equal texts. Carved splits keep
-    train's shares of the classes.
+    train's shares of the classes. `fractions` are the shares of train that become test and validation
+    where the source lacks them; `max_rows` is by split as well, and one with more rows is sampled.
 
     Raises:
         DataError: a column is missing or of the wrong type, rows are empty, labels do not fit, or a class is
@@ -69,10 +69,9 @@ def prepare(
     names, rows = _checked_rows(splits, text_columns, label_column, label_names)
     dropped, conflicting = _drop_duplicates(rows)
     rng = random.Random(seed)
-    carved = _carve_missing(rows, names, {"test": test_fraction, "validation": validation_fraction}, rng)
-    limits = {"train": max_train_rows, "validation": max_validation_rows, "test": max_test_rows}
-    limited = {name: _limit(rows[name], limit, rng) for name, limit in limits.items()}
-    if max_train_rows is not None:
+    carved = _carve_missing(rows, names, fractions, rng)
+    limited = {name: _limit(rows[name], max_rows.get(name), rng) for name in ("train", "validation", "test")}
+    if max_rows.get("train") is not None:
         _raise(_class_problems(limited["train"], names, "raise data.max_train_rows"))
     return PreparedData(
         task=TextClassification(tuple(text_columns), label_column, names),
@@ -104,7 +103,7 @@ def _carve_missing(
 ) -> list[str]:
     """Add, in place, the splits that are missing, each by its fraction of train; their names."""
     _raise(_class_problems(rows["train"], label_names, "leave it out of task.label_names"))
-    carved = [name for name in fractions if name not in rows]
+    carved = [name for name in ("test", "validation") if name not in rows]
     _raise(_size_problems(rows["train"], label_names, len(carved) + 1))
     sizes = {name: _carved_sizes(rows["train"], fractions[name]) for name in carved}
     for name in carved:

@@ -48,10 +48,11 @@ def read_texts(recipe: Recipe) -> PreparedData:
         text_columns=task.text_columns,
         label_column=task.label_column,
         label_names=task.label_names,
-        validation_fraction=data.validation_fraction,
-        test_fraction=data.test_fraction,
-        max_train_rows=data.max_train_rows,
-        max_validation_rows=data.max_validation_rows,
-        max_test_rows=data.max_test_rows,
+        fractions={"test": data.test_fraction, "validation": data.validation_fraction},
+        max_rows={
+            "train": data.max_train_rows,
+            "validation": data.max_validation_rows,
+            "test": data.max_test_rows,
+        },
         seed=recipe.seed,
     )

@@ -1,0 +1,112 @@
+"""The fusions of a graph are chosen by a clock, change no logit, and are all found by the audit."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from small_models import CHAIN, compact_model
+
+from bertcompress.errors import ExportError
+from bertcompress.export.attention import branch_attention
+from bertcompress.export.audit import audit
+from bertcompress.export.convert import export_onnx
+from bertcompress.export.optimize import CANDIDATES, choose_fusions, optimize, timer
+from bertcompress.export.precisions import write_precisions
+from bertcompress.export.verify import graph_logits, verify
+from bertcompress.measure import Conditions
+
+
+def node_types(path: Path) -> list[str]:
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+@pytest.mark.parametrize("fastest", list(CANDIDATES))
+def test_the_fusions_that_are_fastest_are_chosen(converted_graph: Path, tmp_path: Path, fastest: str) -> None:
+    def clock(files: Mapping[str, Path]) -> dict[str, float]:
+        return {name: 1.0 if name == fastest else 2.0 for name in files}
+
+    choice = choose_fusions(converted_graph, clock)
+    assert choice.to_dict() == {**CANDIDATES[fastest].to_dict(), "measured_ms": choice.measured_ms}
+    assert choice.measured_ms[fastest] == 1.0
+    path = tmp_path / "out.onnx"
+    write_precisions(converted_graph, {"fp32": path}, choice)
+    assert ("SkipLayerNormalization" in node_types(path)) is choice.fuse_skip_layer_norm
+    assert ("If" in node_types(path)) is choice.branch_attention
+    model = compact_model()
+    assert verify(path, model).max_logit_error < 1e-5
+    audit(path, model.architecture)
+
+
+def test_a_tie_leaves_the_simplest_file(converted_graph: Path) -> None:
+    choice = choose_fusions(converted_graph, lambda files: dict.fromkeys(files, 1.0))
+    assert (choice.fuse_skip_layer_norm, choice.branch_attention) == (False, False)
+
+
+def test_both_branches_of_attention_agree_where_nothing_is_padded(
+    optimized_graph: Path, tmp_path: Path
+) -> None:
+    branched = branch_attention(shutil.copy(optimized_graph, tmp_path / "branched.onnx"))
+    ids = torch.randint(1, 97, (3, 9), generator=torch.Generator().manual_seed(0))
+    whole = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    expected = graph_logits(optimized_graph, [whole])
+    np.testing.assert_allclose(graph_logits(branched, [whole]), expected, atol=1e-5)
+    assert verify(branched, compact_model()).max_logit_error < 1e-5
+    assert node_types(branched).count("If") == 2
+    assert "MultiHeadAttention" not in node_types(branched)
+
+
+def test_a_graph_without_attention_is_not_branched(tmp_path: Path) -> None:
+    path = optimize(export_onnx(compact_model(("conv3",)), tmp_path / "a.onnx"), tmp_path / "b.onnx")
+    before = path.read_bytes()
+    assert branch_attention(path).read_bytes() == before
+
+
+def test_the_timer_times_every_file(optimized_graph: Path, quantized_graph: Path) -> None:
+    files = {"fp32": optimized_graph, "int8": quantized_graph}
+    times = timer(Conditions(sequence_length=8), vocab_size=97, seconds=0.02)(files)
+    assert set(times) == set(files)
+    assert min(times.values()) > 0
+
+
+def test_audit_wants_attention_in_both_branches(optimized_graph: Path, tmp_path: Path) -> None:
+    path = branch_attention(shutil.copy(optimized_graph, tmp_path / "branched.onnx"))
+    graph = onnx.load(path)
+    first = next(node for node in graph.graph.node if node.op_type == "If")
+    branch = next(attribute.g for attribute in first.attribute if attribute.name == "then_branch")
+    branch.node[0].op_type = "Identity"
+    onnx.save(graph, path)
+    with pytest.raises(ExportError, match="position 0: mha2 has no MultiHeadAttention"):
+        audit(path, compact_model().architecture)
+
+
+def test_audit_finds_every_operator(optimized_graph: Path, quantized_graph: Path) -> None:
+    architecture = compact_model().architecture
+    for path, precision, gelu, dense in (
+        (optimized_graph, "fp32", "BiasGelu", "MatMul"),
+        (quantized_graph, "int8", "Gelu", "DynamicQuantizeMatMul or MatMulIntegerToFloat"),
+    ):
+        counts = audit(path, architecture, precision=precision)
+        assert counts["expected"] == {"MultiHeadAttention": 2, gelu: 1, "Conv": 2, dense: 12}
+        assert all(counts["found"][name] >= number for name, number in counts["expected"].items())
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((*CHAIN, "mha4"), r"position 5: mha4 has no MultiHeadAttention"),
+        (
+            ("mha2", "conv3", "ffn64", "mha4", "conv5"),
+            r"2: ffn64 has no BiasGelu \(found ffn48 there\)",
+        ),
+        (CHAIN[:4], r"before position 4: found conv5"),
+    ],
+)
+def test_audit_names_the_position(optimized_graph: Path, names: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ExportError, match=message):
+        audit(optimized_graph, compact_model(names).architecture)
