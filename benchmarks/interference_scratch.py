@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from bertcompress.supernet.chain import Inputs, SupernetOutput, run_chain
 from bertcompress.supernet.interference import ProbedChain, measure_interference
 from bertcompress.supernet.interference_summary import summarize_interference, summarize_mixing
 from bertcompress.supernet.mixing import measure_mixing
+from bertcompress.supernet.projection import GradientProjection
 from bertcompress.supernet.proxies import gradient_proxies
 from bertcompress.supernet.strategy import STRATEGIES, Parts
 from bertcompress.supernet.train import train_supernet
@@ -236,10 +237,14 @@ class Scratch:
             )
             start = time.process_time()
             if steps:
+                strategy = STRATEGIES[setting.strategy](parts)
+                if setting.projection:
+                    projection = GradientProjection(model.module_at, model.choices)
+                    strategy = replace(strategy, projection=projection)
                 with TrainingLog(Path(folder), "supernet", None) as log:
                     train_supernet(
                         model, rows, task_loss, self.fit_settings(steps),
-                        strategy=STRATEGIES[setting.strategy](parts), rng=rng, log=log,
+                        strategy=strategy, rng=rng, log=log,
                     )  # fmt: skip
             seconds = time.process_time() - start
         children = self.children(MOST_CHILDREN)
