@@ -109,6 +109,8 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the study's pieces")
     parser.add_argument("--children", type=int, default=30)
     parser.add_argument("--child-seeds", type=int, default=2)
+    parser.add_argument("--truth", type=Path, metavar="RECORD",
+                        help="take the children's losses from this record of the same world")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, help="supernets of each setting (default: 3)")
     parser.add_argument("--settings", nargs="*", default=list(STRATEGIES), metavar="WORD",
                         help="strategies, varied by KEY=VALUE: magic-a:weight=0.3,anchor=fixed")  # fmt: skip
@@ -182,12 +184,26 @@ class Pieces:
         return {key: [row["metrics"] for row in rows] for key, rows in results.items()}
 
 
+def recorded_truth(path: Path, world: World, children: Sequence[Child]) -> dict[str, list[dict[str, Any]]]:
+    """The children's losses as an earlier study of the same world has recorded them; no time is counted."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["facts"] != json.loads(json.dumps(world.facts())):
+        raise SystemExit(f"{path} is of another world: its facts are {record['facts']}")
+    losses = {row["child"]: row["truth"] for row in record["children"]}
+    names = list(map(name_of, children))
+    if missing := [name for name in names if name not in losses]:
+        raise SystemExit(f"{path} has no {missing[0]}: ask for {record['num_children']} children or fewer")
+    return {name: [{"loss": loss, "all_cpu_seconds": 0.0} for loss in losses[name]] for name in names}
+
+
 def run_study(world: World, arguments: argparse.Namespace) -> dict[str, Any] | None:
     """Train what is missing; the study's numbers, or None with --only."""
     deadline = None if arguments.minutes is None else time.time() + 60 * arguments.minutes
     pieces = Pieces(world, arguments.work, arguments.processes, deadline)
     children, settings = world.children(arguments.children), wanted_settings(arguments)
-    if arguments.only != "supernets":
+    if arguments.truth is not None:
+        truth = recorded_truth(arguments.truth, world, children)
+    elif arguments.only != "supernets":
         truth = pieces.truth(children, arguments.child_seeds)
     if arguments.only == "children":
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 from collections.abc import Sequence
@@ -153,6 +154,22 @@ def test_a_study_that_was_stopped_trains_only_what_is_missing(tmp_path):
     other = Planted(cost_a_step=0.02)
     run_study(other, arguments(tmp_path, "--only", "children"))
     assert len(other.trained) == 12 * 2
+
+
+def test_the_truth_is_taken_from_a_record_of_the_same_world_alone(record, tmp_path):
+    path = tmp_path / "planted.json"
+    path.write_text(json.dumps(record))
+    world = Planted()
+    words = ["--truth", str(path), "--settings", "spos", "--seeds", "1"]
+    found = run_study(world, arguments(tmp_path, *words))
+    assert found is not None
+    assert world.trained == [(UNTRAINED, 0), (Setting("spos"), 0)]
+    assert [row["truth"] for row in found["children"]] == [row["truth"] for row in record["children"]]
+    assert found["cpu_seconds"]["children"] == 0
+    with pytest.raises(SystemExit, match="of another world"):
+        run_study(Planted(cost_a_step=0.02), arguments(tmp_path, *words))
+    with pytest.raises(SystemExit, match="ask for 12 children or fewer"):
+        run_study(world, arguments(tmp_path, *words, "--children", "13"))
 
 
 def test_figures_are_drawn_and_only_the_marked_tables_of_a_record_are_filled(record, tmp_path):
