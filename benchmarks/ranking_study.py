@@ -19,9 +19,12 @@ from typing import Any, Protocol
 import numpy as np
 from record import RESULTS, provenance, write_record
 from study_pages import FIGURES, write_figures, write_tables
+from torch import nn
 
 from bertcompress.space import Child, canonical
 from bertcompress.standalone import train_children
+from bertcompress.supernet.interference import ProbedChain
+from bertcompress.supernet.proxies import gradient_proxies
 from bertcompress.supernet.ranking import (
     Baseline,
     count_baselines,
@@ -135,6 +138,20 @@ def wanted_settings(arguments: argparse.Namespace) -> list[Setting]:
 def name_of(child: Child) -> str:
     """The child in words, placed."""
     return "-".join(operator.name for operator in child)
+
+
+def proxies_by_name(
+    chain: ProbedChain[Any, Any], children: Sequence[Child], batches: Sequence[Any]
+) -> dict[str, dict[str, float]]:
+    """Zero-cost proxies of the children, by proxy and child."""
+
+    def weights_of(child: Child) -> list[nn.Parameter]:
+        modules = (chain.module_at(position, operator) for position, operator in enumerate(child))
+        return [weight for module in modules if module is not None for weight in module.parameters()]
+
+    found = gradient_proxies(children, batches, loss_of=chain.loss_of, weights_of=weights_of)
+    names = list(map(name_of, children))
+    return {key: dict(zip(names, values, strict=True)) for key, values in found.items()}
 
 
 def _timely(train: Any, deadline: float | None, thing: Any, seed: int) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_report_supernet import interference
 
-from bertcompress.space import Child, Dimensions, SearchSpace
+from bertcompress.space import Child, Dimensions, SearchSpace, canonical
 from bertcompress.standalone import draw_children
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
+import interference_images
 import interference_warm
 from ranking_study import (
     STRATEGIES,
@@ -206,3 +207,14 @@ def test_the_warm_study_takes_a_pair_task_by_its_switches(tmp_path):
     assert recipe.supernet.strategy == "magic-at"
     assert recipe.data.max_length == 32
     assert not recipe.supernet.sample_within_budget
+
+
+def test_the_study_of_images_varies_what_it_can_and_refuses_the_rest():
+    world = interference_images.Digits(steps=2, child_steps=2, num_pairs=2)
+    children = world.children(8)
+    assert children == world.children(12)[:8]
+    assert len({canonical(child) for child in children}) == 8
+    assert world.costs(children[:1])["parameters"] == [sum(block.num_parameters for block in children[0])]
+    assert world.train_child(children[0], 0)["loss"] == world.train_child(children[0], 0)["loss"]
+    with pytest.raises(SystemExit, match=r"magic-a:anchor=fixed: only length and weight"):
+        world.train_supernet(Setting.parse("magic-a:anchor=fixed"), 0)
