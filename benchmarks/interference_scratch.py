@@ -17,14 +17,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from ranking_study import World, add_arguments, name_of, publish_study
+from ranking_study import World, add_arguments, name_of, proxies_by_name, publish_study
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -39,7 +39,7 @@ from bertcompress.supernet.chain import Inputs, SupernetOutput, run_chain
 from bertcompress.supernet.interference import ProbedChain, measure_interference
 from bertcompress.supernet.interference_summary import summarize_interference, summarize_mixing
 from bertcompress.supernet.mixing import measure_mixing
-from bertcompress.supernet.proxies import gradient_proxies
+from bertcompress.supernet.projection import GradientProjection
 from bertcompress.supernet.strategy import STRATEGIES, Parts
 from bertcompress.supernet.train import train_supernet
 from bertcompress.training import Batch, FitSettings, fit, model_inputs, seeded
@@ -236,10 +236,14 @@ class Scratch:
             )
             start = time.process_time()
             if steps:
+                strategy = STRATEGIES[setting.strategy](parts)
+                if setting.projection:
+                    projection = GradientProjection(model.module_at, model.choices)
+                    strategy = replace(strategy, projection=projection)
                 with TrainingLog(Path(folder), "supernet", None) as log:
                     train_supernet(
                         model, rows, task_loss, self.fit_settings(steps),
-                        strategy=STRATEGIES[setting.strategy](parts), rng=rng, log=log,
+                        strategy=strategy, rng=rng, log=log,
                     )  # fmt: skip
             seconds = time.process_time() - start
         children = self.children(MOST_CHILDREN)
@@ -250,7 +254,9 @@ class Scratch:
             "constant_loss": self.unigram_loss(),
             "interference": self.interference(model),
         }
-        return found if steps else found | {"proxies": self.proxies(model, children)}
+        if steps:
+            return found
+        return found | {"proxies": proxies_by_name(self.probed(model), children, self.probe_batches(2))}
 
     def probed(self, model: MaskedLanguageModel) -> ProbedChain[Operator, Batch]:
         model.eval()
@@ -270,17 +276,6 @@ class Scratch:
         rows = measure_interference(chain, batches, num_pairs=self.num_pairs, rng=random.Random(0))
         mixed = measure_mixing(chain, batches, num_pairs=self.num_pairs, rng=random.Random(0))
         return summarize_interference(rows, seed=0) | {"mixing": summarize_mixing(mixed, seed=0)}
-
-    def proxies(self, model: MaskedLanguageModel, children: Sequence[Child]) -> dict[str, dict[str, float]]:
-        def weights_of(child: Child) -> list[nn.Parameter]:
-            modules = (model.module_at(position, operator) for position, operator in enumerate(child))
-            return [weight for module in modules if module is not None for weight in module.parameters()]
-
-        found = gradient_proxies(
-            children, self.probe_batches(2), loss_of=self.probed(model).loss_of, weights_of=weights_of
-        )
-        names = list(map(name_of, children))
-        return {key: dict(zip(names, values, strict=True)) for key, values in found.items()}
 
 
 def parse_arguments(words: Sequence[str]) -> argparse.Namespace:

@@ -19,9 +19,12 @@ from typing import Any, Protocol
 import numpy as np
 from record import RESULTS, provenance, write_record
 from study_pages import FIGURES, write_figures, write_tables
+from torch import nn
 
 from bertcompress.space import Child, canonical
 from bertcompress.standalone import train_children
+from bertcompress.supernet.interference import ProbedChain
+from bertcompress.supernet.proxies import gradient_proxies
 from bertcompress.supernet.ranking import (
     Baseline,
     count_baselines,
@@ -40,6 +43,7 @@ VARIED = {
     "length": [f"{name}:length={length}" for name in ("spos", "magic-at") for length in (0.33, 3.0)],
     "fair": ["fair:fair_update=accumulated"],
     "sandwich": ["sandwich"],
+    "projection": ["spos:projection=1"],
 }
 # Below this spread of the children's losses a supernet gives all of them one answer; above this share of the
 # loss of a constant answer its best child has learnt nothing.
@@ -58,6 +62,7 @@ class Setting:
     end_fraction: float = 0.4
     replaced_positions: int = 1
     fair_update: str = "separate"
+    projection: int = 0  # 1: conflicting gradients are projected
 
     @classmethod
     def parse(cls, text: str) -> Setting:
@@ -107,6 +112,8 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the study's pieces")
     parser.add_argument("--children", type=int, default=30)
     parser.add_argument("--child-seeds", type=int, default=2)
+    parser.add_argument("--truth", type=Path, metavar="RECORD",
+                        help="take the children's losses from this record of the same world")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, help="supernets of each setting (default: 3)")
     parser.add_argument("--settings", nargs="*", default=list(STRATEGIES), metavar="WORD",
                         help="strategies, varied by KEY=VALUE: magic-a:weight=0.3,anchor=fixed")  # fmt: skip
@@ -131,6 +138,20 @@ def wanted_settings(arguments: argparse.Namespace) -> list[Setting]:
 def name_of(child: Child) -> str:
     """The child in words, placed."""
     return "-".join(operator.name for operator in child)
+
+
+def proxies_by_name(
+    chain: ProbedChain[Any, Any], children: Sequence[Child], batches: Sequence[Any]
+) -> dict[str, dict[str, float]]:
+    """Zero-cost proxies of the children, by proxy and child."""
+
+    def weights_of(child: Child) -> list[nn.Parameter]:
+        modules = (chain.module_at(position, operator) for position, operator in enumerate(child))
+        return [weight for module in modules if module is not None for weight in module.parameters()]
+
+    found = gradient_proxies(children, batches, loss_of=chain.loss_of, weights_of=weights_of)
+    names = list(map(name_of, children))
+    return {key: dict(zip(names, values, strict=True)) for key, values in found.items()}
 
 
 def _timely(train: Any, deadline: float | None, thing: Any, seed: int) -> dict[str, Any]:
@@ -180,12 +201,26 @@ class Pieces:
         return {key: [row["metrics"] for row in rows] for key, rows in results.items()}
 
 
+def recorded_truth(path: Path, world: World, children: Sequence[Child]) -> dict[str, list[dict[str, Any]]]:
+    """The children's losses as an earlier study of the same world has recorded them; no time is counted."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["facts"] != json.loads(json.dumps(world.facts())):
+        raise SystemExit(f"{path} is of another world: its facts are {record['facts']}")
+    losses = {row["child"]: row["truth"] for row in record["children"]}
+    names = list(map(name_of, children))
+    if missing := [name for name in names if name not in losses]:
+        raise SystemExit(f"{path} has no {missing[0]}: ask for {record['num_children']} children or fewer")
+    return {name: [{"loss": loss, "all_cpu_seconds": 0.0} for loss in losses[name]] for name in names}
+
+
 def run_study(world: World, arguments: argparse.Namespace) -> dict[str, Any] | None:
     """Train what is missing; the study's numbers, or None with --only."""
     deadline = None if arguments.minutes is None else time.time() + 60 * arguments.minutes
     pieces = Pieces(world, arguments.work, arguments.processes, deadline)
     children, settings = world.children(arguments.children), wanted_settings(arguments)
-    if arguments.only != "supernets":
+    if arguments.truth is not None:
+        truth = recorded_truth(arguments.truth, world, children)
+    elif arguments.only != "supernets":
         truth = pieces.truth(children, arguments.child_seeds)
     if arguments.only == "children":
         return None

@@ -43,6 +43,7 @@ NUM_CLASSES = 10
 NUM_TRAIN = 1200
 IMAGE_SIZE = 8
 NUM_PROBED_BATCHES = 4
+ALIGNMENT_WEIGHT = 0.3
 
 
 @dataclass(frozen=True, order=True)
@@ -52,8 +53,18 @@ class Block:
     kernel: int
     expansion: int = 0
 
-    def __str__(self) -> str:
+    @property
+    def name(self) -> str:
+        """Kernel and expansion in a word."""
         return f"k{self.kernel}e{self.expansion}" if self.kernel else "identity"
+
+    @property
+    def kind(self) -> str:
+        """What is counted as one kind of operator: every block is its own."""
+        return self.name
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def num_parameters(self) -> int:
@@ -176,9 +187,15 @@ def validation_loss(network: nn.Module, child: Child, split: Images) -> float:
 
 
 def train_chain(
-    strategy: str, splits: tuple[Images, Images], num_steps: int, folder: Path, seed: int
+    strategy: str,
+    splits: tuple[Images, Images],
+    num_steps: int,
+    folder: Path,
+    seed: int,
+    *,
+    weight: float = ALIGNMENT_WEIGHT,
 ) -> BlockChain:
-    """A supernet, trained with the strategy."""
+    """A supernet, trained with the strategy; `weight` is the alignment's."""
     train, validation = splits
     with seeded(seed) as rng, TrainingLog(folder, "supernet", None) as log:
         network = BlockChain(CHOICES)
@@ -189,7 +206,7 @@ def train_chain(
             smallest=(min(BLOCKS),) * NUM_POSITIONS,
             imitation=imitation,
             alignment=Alignment(
-                Ramp(1.0, 0.2, 0.4), dev_loss=lambda child: validation_loss(network, child, validation)
+                Ramp(weight, 0.2, 0.4), dev_loss=lambda child: validation_loss(network, child, validation)
             ),
         )
         train_supernet(
@@ -220,8 +237,8 @@ def train_alone(
     return {"loss": validation_loss(network, child, validation)}
 
 
-def measure(network: BlockChain, train: Images, num_pairs: int, seed: int) -> dict[str, Any]:
-    """Interference between the network's children."""
+def probed(network: BlockChain) -> ProbedChain[Block, Batch]:
+    """The network as interference and proxies look at it."""
     network.eval()
 
     def loss_of(child: Child, batch: Batch) -> Tensor:
@@ -230,8 +247,17 @@ def measure(network: BlockChain, train: Images, num_pairs: int, seed: int) -> di
     def channel_rows(activation: Tensor, batch: Batch) -> Tensor:
         return activation.movedim(1, -1).flatten(0, -2)  # (B, C, H, W) to (B*H*W, C)
 
-    chain = ProbedChain(CHOICES, network.module_at, loss_of, rows_of=channel_rows)
-    batches = [train.batch(range(start, start + 64)) for start in range(0, NUM_PROBED_BATCHES * 64, 64)]
+    return ProbedChain(CHOICES, network.module_at, loss_of, rows_of=channel_rows)
+
+
+def probe_batches(train: Images) -> list[Batch]:
+    """The training images on which it is looked at."""
+    return [train.batch(range(start, start + 64)) for start in range(0, NUM_PROBED_BATCHES * 64, 64)]
+
+
+def measure(network: BlockChain, train: Images, num_pairs: int, seed: int) -> dict[str, Any]:
+    """Interference between the network's children."""
+    chain, batches = probed(network), probe_batches(train)
     comparisons = measure_interference(chain, batches, num_pairs=num_pairs, rng=random.Random(seed))
     mixed = measure_mixing(chain, batches, num_pairs=num_pairs, rng=random.Random(seed))
     return summarize_interference(comparisons, seed=seed) | {"mixing": summarize_mixing(mixed, seed=seed)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 from collections.abc import Sequence
@@ -15,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_report_supernet import interference
 
-from bertcompress.space import Child, Dimensions, SearchSpace
+from bertcompress.space import Child, Dimensions, SearchSpace, canonical
 from bertcompress.standalone import draw_children
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
+import interference_images
 import interference_warm
 from ranking_study import (
     STRATEGIES,
@@ -155,6 +157,22 @@ def test_a_study_that_was_stopped_trains_only_what_is_missing(tmp_path):
     assert len(other.trained) == 12 * 2
 
 
+def test_the_truth_is_taken_from_a_record_of_the_same_world_alone(record, tmp_path):
+    path = tmp_path / "planted.json"
+    path.write_text(json.dumps(record))
+    world = Planted()
+    words = ["--truth", str(path), "--settings", "spos", "--seeds", "1"]
+    found = run_study(world, arguments(tmp_path, *words))
+    assert found is not None
+    assert world.trained == [(UNTRAINED, 0), (Setting("spos"), 0)]
+    assert [row["truth"] for row in found["children"]] == [row["truth"] for row in record["children"]]
+    assert found["cpu_seconds"]["children"] == 0
+    with pytest.raises(SystemExit, match="of another world"):
+        run_study(Planted(cost_a_step=0.02), arguments(tmp_path, *words))
+    with pytest.raises(SystemExit, match="ask for 12 children or fewer"):
+        run_study(world, arguments(tmp_path, *words, "--children", "13"))
+
+
 def test_figures_are_drawn_and_only_the_marked_tables_of_a_record_are_filled(record, tmp_path):
     paths = write_figures(record, tmp_path)
     assert {path.name for path in paths} == {
@@ -189,3 +207,14 @@ def test_the_warm_study_takes_a_pair_task_by_its_switches(tmp_path):
     assert recipe.supernet.strategy == "magic-at"
     assert recipe.data.max_length == 32
     assert not recipe.supernet.sample_within_budget
+
+
+def test_the_study_of_images_varies_what_it_can_and_refuses_the_rest():
+    world = interference_images.Digits(steps=2, child_steps=2, num_pairs=2)
+    children = world.children(8)
+    assert children == world.children(12)[:8]
+    assert len({canonical(child) for child in children}) == 8
+    assert world.costs(children[:1])["parameters"] == [sum(block.num_parameters for block in children[0])]
+    assert world.train_child(children[0], 0)["loss"] == world.train_child(children[0], 0)["loss"]
+    with pytest.raises(SystemExit, match=r"magic-a:anchor=fixed: only length and weight"):
+        world.train_supernet(Setting.parse("magic-a:anchor=fixed"), 0)
