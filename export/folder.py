@@ -74,17 +74,7 @@ def export_folder(
     _write_tokenizer(tokenizer, max_length, out_dir)
     check_tokenizer(tokenizer, out_dir / "tokenizer.json", max_length)
     fusion, files = _write_graphs(traced, precisions, out_dir, rows.calibration, trial.timer)
-    reference = reference_of(model, rows.verified)
-    for precision, entry in files.items():
-        path = out_dir / entry["file"]
-        entry["size_mib"] = _size_mib(path)
-        made = entry.get("quantization", {})
-        kept = made.get("sensitivity", {}).get("kept_nodes", ())
-        entry["audit"] = audit(path, traced.architecture, precision=precision, num_kept=len(kept))
-        entry["weights_checked"] = check_weights(path, model, precision=precision)
-        if "activations" in made:
-            entry["scales_checked"] = check_scales(path, made["activations"])
-        entry.update(compare(path, reference, precision=precision).to_dict())
+    _check_files(files, out_dir, model, traced, rows)
     recommend(files, out_dir, trial)
     record = {
         "architecture": traced.architecture.to_dict(),
@@ -101,6 +91,27 @@ def export_folder(
     (out_dir / "export.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     (out_dir / "README.md").write_text(model_card(record, about or {}), encoding="utf-8")
     return record
+
+
+def _check_files(
+    files: dict[str, dict[str, Any]],
+    out_dir: Path,
+    model: PreTrainedModel,
+    traced: CompactBertForSequenceClassification | TeacherGraph,
+    rows: Rows,
+) -> None:
+    """Hold every file against its network and the model, and note in its entry what was found."""
+    reference = reference_of(model, rows.verified)
+    for precision, entry in files.items():
+        path = out_dir / entry["file"]
+        entry["size_mib"] = _size_mib(path)
+        made = entry.get("quantization", {})
+        kept = made.get("sensitivity", {}).get("kept_nodes", ())
+        entry["audit"] = audit(path, traced.architecture, precision=precision, num_kept=len(kept))
+        entry["weights_checked"] = check_weights(path, model, precision=precision)
+        if "activations" in made:
+            entry["scales_checked"] = check_scales(path, made["activations"])
+        entry.update(compare(path, reference, precision=precision).to_dict())
 
 
 def _check(
