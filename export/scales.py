@@ -51,10 +51,9 @@ def _differences(
     """How the scale and the zero point of an activation differ from those of its range."""
     if activation not in ranges:
         return [f"{activation} was not calibrated"]
+    expected: tuple[np.generic, ...] = scaling(ranges[activation])
     return [
-        f"the {kind} of {activation} is {value}; calibration gives {expected}"
-        for kind, value, expected in zip(
-            ("scale", "zero point"), found, scaling(ranges[activation]), strict=True
-        )
-        if value is None or value.dtype != expected.dtype or value != expected
+        f"the {kind} of {activation} is {value}; calibration gives {wanted}"
+        for kind, value, wanted in zip(("scale", "zero point"), found, expected, strict=True)
+        if value is None or value.dtype != wanted.dtype or value != wanted
     ]
