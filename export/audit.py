@@ -14,6 +14,7 @@ from typing import Any
 import onnx
 
 from bertcompress.errors import ExportError
+from bertcompress.export.packing import PACKED, PARTS
 from bertcompress.space import Architecture
 
 _FLOAT_NODES = {"mha": "MultiHeadAttention", "ffn": "BiasGelu", "conv": "Conv"}
@@ -55,6 +56,8 @@ def audit(
     problems = _differences(expected, found, NODE_OF[precision])
     dense = " or ".join(sorted(DENSE_NODES[precision]))
     num_dense = sum(DENSE_LAYERS[operator.kind] for operator in architecture.operators) - num_kept
+    # Packed projections are one layer, whose output is split (see packing).
+    num_dense -= sum(len(PARTS) - 1 for node in graph.node if node.op_type == "Split" and PACKED in node.name)
     found_dense = sum(node.op_type in DENSE_NODES[precision] for node in graph.node)
     if found_dense < num_dense:
         problems.append(f"{dense}: {found_dense} nodes; the chain has {num_dense} dense layers")

@@ -17,8 +17,8 @@ from bertcompress.export.audit import audit
 from bertcompress.export.calibration import Calibration
 from bertcompress.export.card import model_card
 from bertcompress.export.convert import OPSET, export_onnx
-from bertcompress.export.optimize import FusionChoice, Timer, choose_fusions
-from bertcompress.export.precisions import write_precisions
+from bertcompress.export.optimize import FusionChoice, Timer
+from bertcompress.export.precisions import DECIDED_BY, choose_fusions, write_precisions
 from bertcompress.export.recommend import Trial, precision_problems, recommend
 from bertcompress.export.runtime import FILE_OF
 from bertcompress.export.scales import check_scales
@@ -73,7 +73,7 @@ def export_folder(
     weights = _write_weights(model, label_names, out_dir)
     _write_tokenizer(tokenizer, max_length, out_dir)
     check_tokenizer(tokenizer, out_dir / "tokenizer.json", max_length)
-    fusion, files = _write_graphs(traced, precisions, out_dir, rows.calibration, trial.timer)
+    fusions, files = _write_graphs(traced, precisions, out_dir, rows.calibration, trial.timer)
     _check_files(files, out_dir, model, traced, rows)
     recommend(files, out_dir, trial)
     record = {
@@ -83,7 +83,7 @@ def export_folder(
         "max_length": max_length,
         "longest_input": longest,
         "opset": OPSET,
-        "fusion": fusion.to_dict(),
+        "fusions": {decided_by: fusion.to_dict() for decided_by, fusion in fusions.items()},
         "machine": machine_key(),
         "versions": versions(),
         "precisions": files,
@@ -165,18 +165,25 @@ def _write_graphs(
     out_dir: Path,
     calibration: Calibration | None,
     timer: Timer | None,
-) -> tuple[FusionChoice, dict[str, dict[str, Any]]]:
-    """Write the ONNX file of every precision: the choice of fusion and one entry a precision."""
+) -> tuple[dict[str, FusionChoice], dict[str, dict[str, Any]]]:
+    """Write the ONNX file of every precision: the fusions by what decided them, and one entry a precision."""
     files: dict[str, dict[str, Any]] = {
         name: {"file": FILE_OF[name]} for name in FILE_OF if name in precisions
     }
     with tempfile.TemporaryDirectory() as folder:
         converted = export_onnx(traced, Path(folder) / "converted.onnx")
-        fusion = FusionChoice() if timer is None else choose_fusions(converted, timer)
-        paths = {name: out_dir / entry["file"] for name, entry in files.items()}
-        for name, made in write_precisions(converted, paths, fusion, calibration).items():
-            files[name]["quantization"] = made
-    return fusion, files
+        fusions: dict[str, FusionChoice] = {}
+        for decided_by in dict.fromkeys(DECIDED_BY[name] for name in files):
+            paths = {
+                name: out_dir / entry["file"]
+                for name, entry in files.items()
+                if DECIDED_BY[name] == decided_by
+            }
+            fusion = FusionChoice() if timer is None else choose_fusions(converted, timer, decided_by)
+            for name, made in write_precisions(converted, paths, fusion, calibration).items():
+                files[name]["quantization"] = made
+            fusions[decided_by] = fusion
+    return fusions, files
 
 
 def _size_mib(path: Path) -> float:

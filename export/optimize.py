@@ -1,14 +1,15 @@
-"""Fusions by ONNX Runtime itself, saved into the file, with the doubtful ones chosen by measurement.
+"""Fusions by ONNX Runtime itself, saved into the file, and the doubtful ones that there are to choose from.
 
-SkipLayerNormalization is faster in some releases of ONNX Runtime and slower in others, and branching on
-padding pays on some providers only, so files of each kind are made and timed. What is saved here is loaded at
-level BASIC: a higher level would fuse again what was left out."""
+SkipLayerNormalization is faster in some releases of ONNX Runtime and slower in others, branching on padding
+pays on some providers only, and packed projections pay on small batches and several threads; so files of each
+kind are made and timed (see precisions). What is saved here is loaded at level BASIC: a higher level would
+fuse again what was left out."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 )
 
 from bertcompress.errors import ExportError
-from bertcompress.export.attention import branch_attention
 from bertcompress.measure import CLOCKS, Conditions, best_clock, measure_files
 
 SKIP_LAYER_NORM = "SkipLayerNormFusion"
@@ -55,11 +55,13 @@ Timer = Callable[[Mapping[str, Path]], Mapping[str, float]]
 class FusionChoice:
     """Which doubtful fusions a file has, and the milliseconds by candidate (none: not measured) that decided.
 
-    `fuse_skip_layer_norm`: residual sums within the layer norms; `branch_attention`: see module attention.
+    `fuse_skip_layer_norm`: residual sums within the layer norms; `branch_attention`: see module attention;
+    `pack_projections`: see module packing.
     """
 
     fuse_skip_layer_norm: bool = False
     branch_attention: bool = True
+    pack_projections: bool = False
     measured_ms: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,10 +71,9 @@ class FusionChoice:
 
 # In the order in which a tie is settled: the first is the simplest file.
 CANDIDATES = {
-    "plain": FusionChoice(False, False),
-    "fused": FusionChoice(True, False),
-    "branched": FusionChoice(False, True),
-    "fused and branched": FusionChoice(True, True),
+    " and ".join(words) or "plain": FusionChoice("fused" in words, "branched" in words, "packed" in words)
+    for number in range(4)
+    for words in combinations(("fused", "branched", "packed"), number)
 }
 
 
@@ -116,23 +117,6 @@ def save_optimized(path_in: Path, path_out: Path, disabled: Sequence[str]) -> Pa
     except LOAD_ERRORS as error:
         raise ExportError(f"{path_in}: ONNX Runtime cannot optimise the graph: {error}") from error
     return path_out
-
-
-def choose_fusions(path: Path | str, timer: Timer) -> FusionChoice:
-    """Make a file for every candidate of a converted graph, time them, and say which is the fastest.
-
-    `path` is what `export_onnx` wrote; `timer` is for instance `timer(Conditions(), vocab_size=30522)`.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        files = {}
-        for name, candidate in CANDIDATES.items():
-            target = Path(folder) / f"{name.replace(' ', '_')}.onnx"
-            files[name] = optimize(path, target, fuse_skip_layer_norm=candidate.fuse_skip_layer_norm)
-            if candidate.branch_attention:
-                branch_attention(target)
-        milliseconds = timer(files)
-    fastest = CANDIDATES[min(CANDIDATES, key=milliseconds.__getitem__)]
-    return replace(fastest, measured_ms={name: milliseconds[name] for name in CANDIDATES})
 
 
 def timer(conditions: Conditions, *, vocab_size: int, seconds: float = 1.0) -> Timer:

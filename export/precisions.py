@@ -1,9 +1,13 @@
-"""From a converted graph to the file of every precision: fused, narrowed, and branched last."""
+"""From a converted graph to the file of every precision: fused, packed, narrowed, and branched last.
+
+Which of the doubtful fusions a file has is decided by timing a file of every kind, fp32 and int8 apart: what
+is faster in one need not be so in the other."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +15,38 @@ from bertcompress.errors import ExportError
 from bertcompress.export.attention import branch_attention
 from bertcompress.export.calibration import Calibration, logit_change
 from bertcompress.export.half import convert_fp16
-from bertcompress.export.optimize import FusionChoice, optimize
+from bertcompress.export.optimize import CANDIDATES, FusionChoice, Timer, optimize
+from bertcompress.export.packing import pack_projections
 from bertcompress.export.quantize import Quantization, needs_reduced_range, quantize_int8
 from bertcompress.export.sensitivity import keep_sensitive
 from bertcompress.export.static import activation_ranges, dense_inputs, freeze_scales
 from bertcompress.export.weight_only import BITS, narrow_weights
 
-# Half precision runs on GPUs, whose attention asks no questions about padding.
-NEVER_BRANCHED = ("fp16",)
+# Half precision runs on GPUs: of the doubtful fusions it takes those of the layer norms alone.
+FOR_GPUS = ("fp16",)
+# The precision whose times decide the fusions of each.
+DECIDED_BY = {
+    "fp32": "fp32",
+    "fp16": "fp32",
+    "int8_weights": "fp32",
+    "int4_weights": "fp32",
+    "int8": "int8",
+    "int8_static": "int8",
+}
+
+
+def choose_fusions(converted: Path, timer: Timer, precision: str = "fp32") -> FusionChoice:
+    """Make a file of the precision for every candidate, time them, and say which is the fastest.
+
+    `converted` is what `export_onnx` wrote; `timer` is for instance `timer(Conditions(), vocab_size=30522)`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder) / f"{name.replace(' ', '_')}.onnx" for name in CANDIDATES}
+        for name, candidate in CANDIDATES.items():
+            write_precisions(converted, {precision: files[name]}, candidate)
+        milliseconds = timer(files)
+    fastest = CANDIDATES[min(CANDIDATES, key=milliseconds.__getitem__)]
+    return replace(fastest, measured_ms={name: milliseconds[name] for name in CANDIDATES})
 
 
 def write_precisions(
@@ -44,6 +72,8 @@ def write_precisions(
     with tempfile.TemporaryDirectory() as folder:
         fp32 = paths.get("fp32", Path(folder) / "fp32.onnx")
         optimize(converted, fp32, fuse_skip_layer_norm=fused)
+        if fusion.pack_projections:
+            pack_projections(fp32)
         if "int8" in paths:
             made["int8"] = _write_int8(fp32, paths["int8"], calibration)
         if "int8_static" in paths and calibration is not None:
@@ -58,7 +88,7 @@ def write_precisions(
             convert_fp16(for_cuda, paths["fp16"])
     if fusion.branch_attention:
         for name, path in paths.items():
-            if name not in NEVER_BRANCHED:
+            if name not in FOR_GPUS:
                 branch_attention(path)
     return made
 

@@ -18,6 +18,7 @@ from onnxruntime.transformers.float16 import convert_np_to_float16
 from torch import nn
 
 from bertcompress.errors import VerificationError
+from bertcompress.export.packing import unpacked
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 Key: TypeAlias = tuple[tuple[int, ...], bytes]
@@ -48,7 +49,9 @@ def check_weights(path: Path | str, model: nn.Module, *, precision: str = "fp32"
         for name, value in model.named_parameters()
     }
     graph = onnx.load(path, load_external_data=False).graph
-    tensors = {tensor.name: numpy_helper.to_array(tensor, str(path.parent)) for tensor in graph.initializer}
+    tensors = unpacked(
+        {tensor.name: numpy_helper.to_array(tensor, str(path.parent)) for tensor in graph.initializer}
+    )
     names = {key: name for name, value in parameters.items() for key in _keys(value)}
     rounded = {name: _rounding(name, tensors, parameters) for name in tensors if name.endswith(QUANTIZED)}
     matched = {name: None if found is None else found.parameter for name, found in rounded.items()}

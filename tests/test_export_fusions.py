@@ -16,9 +16,11 @@ from bertcompress.errors import ExportError
 from bertcompress.export.attention import branch_attention
 from bertcompress.export.audit import audit
 from bertcompress.export.convert import export_onnx
-from bertcompress.export.optimize import CANDIDATES, choose_fusions, optimize, timer
-from bertcompress.export.precisions import write_precisions
-from bertcompress.export.verify import graph_logits, verify
+from bertcompress.export.optimize import CANDIDATES, optimize, timer
+from bertcompress.export.packing import pack_projections
+from bertcompress.export.precisions import choose_fusions, write_precisions
+from bertcompress.export.verify import compare, graph_logits, reference_of, verify
+from bertcompress.export.weights import check_weights
 from bertcompress.measure import Conditions
 
 
@@ -26,26 +28,83 @@ def node_types(path: Path) -> list[str]:
     return [node.op_type for node in onnx.load(path).graph.node]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("fastest", list(CANDIDATES))
-def test_the_fusions_that_are_fastest_are_chosen(converted_graph: Path, tmp_path: Path, fastest: str) -> None:
+def test_the_fusions_that_are_fastest_are_chosen(
+    converted_graph: Path, tmp_path: Path, fastest: str, precision: str
+) -> None:
     def clock(files: Mapping[str, Path]) -> dict[str, float]:
+        for path in files.values():
+            audit(path, model.architecture, precision=precision)
         return {name: 1.0 if name == fastest else 2.0 for name in files}
 
-    choice = choose_fusions(converted_graph, clock)
+    model = compact_model()
+    choice = choose_fusions(converted_graph, clock, precision)
     assert choice.to_dict() == {**CANDIDATES[fastest].to_dict(), "measured_ms": choice.measured_ms}
-    assert choice.measured_ms[fastest] == 1.0
+    assert choice.measured_ms == {name: 1.0 if name == fastest else 2.0 for name in CANDIDATES}
     path = tmp_path / "out.onnx"
-    write_precisions(converted_graph, {"fp32": path}, choice)
+    write_precisions(converted_graph, {precision: path}, choice)
     assert ("SkipLayerNormalization" in node_types(path)) is choice.fuse_skip_layer_norm
     assert ("If" in node_types(path)) is choice.branch_attention
-    model = compact_model()
-    assert verify(path, model).max_logit_error < 1e-5
-    audit(path, model.architecture)
+    assert ("Split" in node_types(path)) is choice.pack_projections
+    error = compare(path, reference_of(model), precision=precision).max_logit_error
+    assert error < {"fp32": 1e-5, "int8": 0.2}[precision]
+    audit(path, model.architecture, precision=precision)
+
+
+def test_candidates_are_all_different_and_the_first_has_nothing() -> None:
+    choices = [(c.fuse_skip_layer_norm, c.branch_attention, c.pack_projections) for c in CANDIDATES.values()]
+    assert len(set(choices)) == len(choices) == 8
+    assert choices[0] == (False, False, False)
 
 
 def test_a_tie_leaves_the_simplest_file(converted_graph: Path) -> None:
     choice = choose_fusions(converted_graph, lambda files: dict.fromkeys(files, 1.0))
-    assert (choice.fuse_skip_layer_norm, choice.branch_attention) == (False, False)
+    assert choice.to_dict() == {**CANDIDATES["plain"].to_dict(), "measured_ms": choice.measured_ms}
+
+
+def test_packed_projections_give_the_same_logits(optimized_graph: Path, tmp_path: Path) -> None:
+    packed = pack_projections(shutil.copy(optimized_graph, tmp_path / "packed.onnx"))
+    types, before = node_types(packed), node_types(optimized_graph)
+    assert types.count("MatMul") == before.count("MatMul") - 2 * 2
+    assert types.count("Split") == types.count("MultiHeadAttention") == 2
+    model = compact_model()
+    assert verify(packed, model).max_logit_error < 1e-5
+    assert check_weights(packed, model) == check_weights(optimized_graph, model)
+
+
+def test_projections_without_a_bias_are_packed(tmp_path: Path) -> None:
+    model = compact_model(("mha2",))
+    with torch.no_grad():
+        model.chain[0].key.bias.zero_()
+    path = optimize(export_onnx(model, tmp_path / "converted.onnx"), tmp_path / "packed.onnx")
+    pack_projections(path)
+    assert verify(path, model).max_logit_error < 1e-5
+    check_weights(path, model)
+
+
+def test_packing_weights_in_a_second_file_leaves_none_behind(optimized_graph: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    stored = {"save_as_external_data": True, "location": "model.onnx.data", "size_threshold": 0}
+    onnx.save(onnx.load(optimized_graph), path, **stored)
+    pack_projections(path)
+    assert not path.with_name("model.onnx.data").exists()
+    assert verify(path, compact_model()).max_logit_error < 1e-5
+
+
+@pytest.mark.parametrize("input_index", [0, 1, 2])
+def test_projections_of_different_inputs_are_not_packed(
+    optimized_graph: Path, tmp_path: Path, input_index: int
+) -> None:
+    graph = onnx.load(optimized_graph)
+    attention = next(node for node in graph.graph.node if node.op_type == "MultiHeadAttention")
+    attention.input[input_index] = "input_ids"
+    path = tmp_path / "other.onnx"
+    onnx.save(graph, path)
+    before = path.read_bytes()
+    with pytest.raises(ExportError, match="are no layers of one input"):
+        pack_projections(path)
+    assert path.read_bytes() == before
 
 
 def test_both_branches_of_attention_agree_where_nothing_is_padded(
@@ -61,10 +120,11 @@ def test_both_branches_of_attention_agree_where_nothing_is_padded(
     assert "MultiHeadAttention" not in node_types(branched)
 
 
-def test_a_graph_without_attention_is_not_branched(tmp_path: Path) -> None:
+def test_a_graph_without_attention_stays_as_it_is(tmp_path: Path) -> None:
     path = optimize(export_onnx(compact_model(("conv3",)), tmp_path / "a.onnx"), tmp_path / "b.onnx")
     before = path.read_bytes()
     assert branch_attention(path).read_bytes() == before
+    assert pack_projections(path).read_bytes() == before
 
 
 def test_the_timer_times_every_file(optimized_graph: Path, quantized_graph: Path) -> None:

@@ -20,6 +20,8 @@ from bertcompress.errors import ExportError, VerificationError
 from bertcompress.export.audit import audit
 from bertcompress.export.calibration import random_calibration
 from bertcompress.export.convert import export_onnx
+from bertcompress.export.optimize import FusionChoice
+from bertcompress.export.packing import PACKED
 from bertcompress.export.precisions import write_precisions
 from bertcompress.export.runtime import FILE_OF
 from bertcompress.export.scales import check_scales
@@ -240,6 +242,30 @@ def test_a_fault_in_any_int8_weight_is_caught(
 
     mutants = tensor_mutants(onnx.load(files["int8"]), is_weight)
     assert survivors(mutants, gate, "int8") == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_fault_in_packed_projections_is_caught(
+    model: CompactBertForSequenceClassification,
+    gate: Callable[[onnx.ModelProto, str], None],
+    tmp_path: Path,
+    precision: str,
+) -> None:
+    path = tmp_path / "packed.onnx"
+    converted = export_onnx(model, tmp_path / "converted.onnx")
+    write_precisions(converted, {precision: path}, FusionChoice(pack_projections=True))
+    original = onnx.load(path)
+    gate(original, precision)
+    scales = ("_scale", "_zero_point")
+    mutants = list(
+        tensor_mutants(original, lambda tensor: PACKED in tensor.name and not tensor.name.endswith(scales))
+    )
+    assert len(mutants) == 2 * 2 * 2
+    assert survivors(iter(mutants), gate, precision) == []
+    if precision == "fp32":
+        nodes = [m for mutate in NODE_MUTATIONS.values() for m in mutate(original) if PACKED in m[0]]
+        assert len(nodes) >= 2 * 3
+        assert survivors(iter(nodes), gate, precision) == []
 
 
 def test_a_fault_in_any_activation_scale_is_caught(
