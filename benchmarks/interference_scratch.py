@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,6 @@ from bertcompress.supernet.chain import Inputs, SupernetOutput, run_chain
 from bertcompress.supernet.interference import ProbedChain, measure_interference
 from bertcompress.supernet.interference_summary import summarize_interference, summarize_mixing
 from bertcompress.supernet.mixing import measure_mixing
-from bertcompress.supernet.projection import GradientProjection
 from bertcompress.supernet.strategy import STRATEGIES, Parts
 from bertcompress.supernet.train import train_supernet
 from bertcompress.training import Batch, FitSettings, fit, model_inputs, seeded
@@ -237,9 +236,6 @@ class Scratch:
             start = time.process_time()
             if steps:
                 strategy = STRATEGIES[setting.strategy](parts)
-                if setting.projection:
-                    projection = GradientProjection(model.module_at, model.choices)
-                    strategy = replace(strategy, projection=projection)
                 with TrainingLog(Path(folder), "supernet", None) as log:
                     train_supernet(
                         model, rows, task_loss, self.fit_settings(steps),

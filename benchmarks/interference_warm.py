@@ -147,8 +147,6 @@ class Warm:
 
 def _overrides(setting: Setting, steps: int) -> list[str]:
     """The setting in a recipe's words."""
-    if setting.projection:
-        raise SystemExit(f"{setting.name}: no recipe projects gradients; interference_scratch.py can")
     if not steps:
         return []
     return [

@@ -43,7 +43,6 @@ VARIED = {
     "length": [f"{name}:length={length}" for name in ("spos", "magic-at") for length in (0.33, 3.0)],
     "fair": ["fair:fair_update=accumulated"],
     "sandwich": ["sandwich"],
-    "projection": ["spos:projection=1"],
 }
 # Below this spread of the children's losses a supernet gives all of them one answer; above this share of the
 # loss of a constant answer its best child has learnt nothing.
@@ -62,7 +61,6 @@ class Setting:
     end_fraction: float = 0.4
     replaced_positions: int = 1
     fair_update: str = "separate"
-    projection: int = 0  # 1: conflicting gradients are projected
 
     @classmethod
     def parse(cls, text: str) -> Setting:

@@ -32,7 +32,6 @@ from bertcompress.distill import embedding_groups, soft_cross_entropy
 from bertcompress.space import Child, Dimensions, SearchSpace
 from bertcompress.supernet import SuperBert
 from bertcompress.supernet.alignment import Alignment, Anchor, Ramp
-from bertcompress.supernet.projection import GradientProjection
 from bertcompress.supernet.strategy import STRATEGIES, Parts, Strategy
 from bertcompress.supernet.train import SupernetStep
 from bertcompress.training import Batch, FitSettings, make_optimizer, model_inputs, update
@@ -114,7 +113,7 @@ class Bench:
         }
 
     def make_strategies(self) -> dict[str, Strategy[Any]]:
-        """The named ones, in all their forms, and the projection of gradients."""
+        """The named ones, in all their forms."""
         largest = self.space.largest()
 
         def made(name: str, **extra: Any) -> Strategy[Any]:
@@ -128,14 +127,12 @@ class Bench:
 
         both = Alignment(Ramp(1.0, 0.0, 0.0), anchor=largest, inputs=True)
         every_row = Alignment(Ramp(1.0, 0.0, 0.0), anchor=largest, one_row_in=1)
-        projection = GradientProjection(self.supernet.module_at, self.supernet.choices)
         return {
             **{name: made(name) for name in STRATEGIES},
             "fair, accumulated": made("fair", fair_update="accumulated"),
             "magic-at, inputs too": made("magic-at", alignment=both),
             "magic-at, every row": made("magic-at", alignment=every_row),
             "magic-at, largest anchor": made("magic-at"),
-            "spos with projection": Strategy(made("spos").sampler, projection=projection),
         }
 
     def timed(self, work: Callable[[], Any]) -> float:
@@ -148,7 +145,7 @@ class Bench:
         """One update by the strategy."""
         step = self.steps[name]
         losses = step.losses(self.model, batch, 0)
-        update(self.accelerator, self.supernet, self.optimizer, losses, self.settings, step)
+        update(self.accelerator, self.supernet, self.optimizer, losses, self.settings)
 
     def plain_updates(self, children: Sequence[Child], batch: Batch) -> None:
         """One update for each child."""

@@ -72,10 +72,7 @@ class Checks:
 
 
 class Hooks(Stateful, Protocol):
-    """What the caller does around an update, with what it remembers from one to the next."""
-
-    def before_update(self) -> None:
-        """Change the gradients, all of which are there and not clipped yet."""
+    """What the caller does after an update, with what it remembers from one to the next."""
 
     def after_step(self, step: int) -> None:
         """Act on the updated weights; `step` is 0-based."""
@@ -154,7 +151,7 @@ def fit(
         share = next(batches)[accelerator.process_index :: accelerator.num_processes] or [0]
         batch = {name: tensor.to(accelerator.device) for name, tensor in split.batch(share).items()}
         schedule(optimizer, settings, step)
-        loss = update(accelerator, model, optimizer, loss_of(wrapped, batch, step), settings, hooks)
+        loss = update(accelerator, model, optimizer, loss_of(wrapped, batch, step), settings)
         if (step + 1) % LOG_EVERY == 0 or step + 1 == settings.num_steps:
             log.advance(step + 1, settings.num_steps, loss.item())
         if hooks is not None:
@@ -188,7 +185,6 @@ def update(
     optimizer: torch.optim.Optimizer,
     losses: Tensor | Iterable[Tensor],
     settings: FitSettings,
-    hooks: Hooks | None = None,
 ) -> Tensor:
     """One optimizer step on the summed gradients of `losses`; their sum, a scalar.
 
@@ -201,8 +197,6 @@ def update(
         total = loss.detach() if total is None else total + loss.detach()
     if total is None:
         raise ValueError("a step needs at least one loss")
-    if hooks is not None:
-        hooks.before_update()
     accelerator.clip_grad_norm_(model.parameters(), settings.max_gradient_norm)
     optimizer.step()
     return total

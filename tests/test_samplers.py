@@ -178,7 +178,6 @@ def test_strategies_are_what_their_words_say() -> None:
         "sandwich": 3,
     }
     assert strategy("fair", 0).children_per_update == 1
-    assert not any(one.projection for one in made.values())
 
 
 @pytest.mark.parametrize(("name", "lacking"), [("sandwich", "imitate"), ("magic-at", "alignment")])

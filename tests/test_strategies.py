@@ -20,7 +20,6 @@ from bertcompress.errors import RunFolderError
 from bertcompress.space import Child, Dimensions, SearchSpace
 from bertcompress.supernet.alignment import Alignment, Anchor, Ramp, alignment_loss
 from bertcompress.supernet.network import SuperBert
-from bertcompress.supernet.projection import GradientProjection
 from bertcompress.supernet.strategy import STRATEGIES, Parts, Strategy
 from bertcompress.supernet.train import SupernetStep, child_logits, train_supernet
 from bertcompress.training import FitSettings, model_inputs, seeded
@@ -75,7 +74,6 @@ def train(
     folder: Path,
     *,
     settings: FitSettings | None = None,
-    projected: bool = False,
     task_loss: Callable[[Tensor, Mapping[str, Tensor]], Tensor] = cross_entropy,
     **extra: Any,
 ) -> tuple[SuperBert, Anchor[Child] | None]:
@@ -83,9 +81,6 @@ def train(
     with seeded(7) as rng, TrainingLog(folder, "supernet", None) as log:
         supernet = new_supernet(space)
         strategy = make_strategy(supernet, split, name, **extra)
-        if projected:
-            projection = GradientProjection(supernet.module_at, supernet.choices)
-            strategy = Strategy(strategy.sampler, projection=projection)
         _, anchor = train_supernet(
             supernet,
             split,
@@ -257,7 +252,6 @@ KEPT = FitSettings(NUM_STEPS, batch_size=8, learning_rate=1e-3, checkpoint_every
     ("name", "extra"),
     [
         ("spos", {}),
-        ("spos", {"projected": True}),
         ("fair", {}),
         ("fair", {"fair_update": "accumulated"}),
         ("sandwich", {}),

@@ -163,9 +163,6 @@ class Steps:
         self.seen: list[int] = []
         self.kill = kill
 
-    def before_update(self) -> None:
-        pass
-
     def after_step(self, step: int) -> None:
         self.seen.append(step)
         if step == self.kill:

@@ -129,9 +129,6 @@ class _FitnessStep:
         bundle = self._sampler.next_bundle()
         yield self._task_loss(model(bundle, learn_fitness=learns, **self._inputs_of(batch)).logits, batch)
 
-    def before_update(self) -> None:
-        """Gradients stay as they are."""
-
     def after_step(self, step: int) -> None:
         """Nothing follows an update."""
 

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from bertcompress.supernet.alignment import Alignment
 from bertcompress.supernet.chain import Choices, Op
-from bertcompress.supernet.projection import GradientProjection
 from bertcompress.supernet.samplers import (
     FairSampler,
     GradualSampler,
@@ -39,15 +38,13 @@ class Strategy(Generic[Op]):
     """Which children a step trains, and on what besides the task's loss.
 
     With `imitation`, the first child of an update learns the task and the others learn its logits:
-    `imitation(theirs, first child's)`, (B, C) each, is their loss. `projection` changes gradients, and is no
-    part of any named strategy.
+    `imitation(theirs, first child's)`, (B, C) each, is their loss.
     """
 
     sampler: Sampler[Op]
     children_per_update: int = 1
     imitation: Imitation | None = None
     alignment: Alignment[tuple[Op, ...]] | None = None
-    projection: GradientProjection | None = None
 
 
 @dataclass(frozen=True)

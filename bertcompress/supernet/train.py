@@ -95,11 +95,6 @@ class SupernetStep(Generic[Op]):
         pull = alignment_loss(ours, target.hidden_states, target.mask, inputs=alignment.inputs)
         return loss + weight * pull
 
-    def before_update(self) -> None:
-        """Project the gradients, where the strategy asks for it."""
-        if self._strategy.projection is not None:
-            self._strategy.projection.project(self.children)
-
     def after_step(self, step: int) -> None:
         """Replace the anchor by the child of this step, when it is time and the child is better."""
         alignment = self._strategy.alignment
@@ -118,10 +113,9 @@ class SupernetStep(Generic[Op]):
             self._log.write(step + 1, {"anchor_replaced": float(replaced)})
 
     def state(self) -> dict[str, Any]:
-        """Sampler, anchor and remembered gradients."""
-        projection, anchor = self._strategy.projection, self.anchor
-        remembered = {} if projection is None else projection.state()
-        return {f"projection.{name}": tensor for name, tensor in remembered.items()} | {
+        """Sampler and anchor."""
+        anchor = self.anchor
+        return {
             "sampler": self._strategy.sampler.state(),
             "anchor": None if anchor is None else as_indices(self._choices, anchor.child),
             "num_replacements": 0 if anchor is None else anchor.num_replacements,
@@ -133,12 +127,6 @@ class SupernetStep(Generic[Op]):
         if state["anchor"] is not None:
             self.anchor = Anchor(from_indices(self._choices, state["anchor"]))
             self.anchor.num_replacements = state["num_replacements"]
-        if self._strategy.projection is not None:
-            prefix = "projection."
-            remembered = {
-                name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)
-            }
-            self._strategy.projection.restore(remembered)
 
     @property
     def _choices(self) -> Sequence[Sequence[Op]]:
