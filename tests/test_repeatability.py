@@ -1,4 +1,4 @@
-"""The benchmark of the clock fails where measurements disagree, or where it is silent about a busy machine."""
+"""The benchmark of the clock fails where measurements disagree, or a busy machine is not called one."""
 
 from __future__ import annotations
 
