@@ -34,6 +34,7 @@ from bertcompress.export.runtime import FILE_OF
 from bertcompress.export.scales import check_scales
 from bertcompress.export.verify import compare, reference_of
 from bertcompress.export.weights import check_weights
+from bertcompress.export.widen import NARROWED, check_wiring
 from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
 from bertcompress.space import Architecture, Dimensions, Operator
 
@@ -136,6 +137,9 @@ def check(seed: int, index: int, precisions: list[str]) -> dict[str, Any]:
                 if precision == "int8_static":
                     gate = f"{precision}: scales"
                     check_scales(path, made[precision]["activations"])
+                if precision in NARROWED:
+                    gate = f"{precision}: wiring"
+                    check_wiring(path, model, reference, precision=precision)
                 gate = f"{precision}: logits"
                 errors[precision] = compare(path, reference, precision=precision).max_logit_error
         found["max_logit_errors"] = errors

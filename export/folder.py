@@ -25,6 +25,7 @@ from bertcompress.export.scales import check_scales
 from bertcompress.export.teachers import TeacherGraph
 from bertcompress.export.verify import check_tokenizer, compare, input_limits, reference_of
 from bertcompress.export.weights import check_weights
+from bertcompress.export.widen import NARROWED, check_wiring
 from bertcompress.measure import machine_key
 from bertcompress.measure.versions import versions
 from bertcompress.model.compact import CompactBertForSequenceClassification
@@ -61,8 +62,8 @@ def export_folder(
         ExportError: an unknown precision, int8_static without calibration, a slow tokenizer, or a graph
             without its fusions.
         TeacherError: the model is none of BERT's family, or has parts that its chain does not have.
-        VerificationError: the fp32 or fp16 file disagrees with PyTorch, or any file holds other weights,
-            or other scales of activations than calibration found.
+        VerificationError: the fp32 or fp16 file disagrees with PyTorch, or any file holds other weights, is
+            wired otherwise, or has other scales of activations than calibration found.
     """
     rows, trial = rows or Rows(), trial or Trial()
     _check(model, tokenizer, label_names, precision_problems(precisions, rows.calibration))
@@ -111,6 +112,8 @@ def _check_files(
         entry["weights_checked"] = check_weights(path, model, precision=precision)
         if "activations" in made:
             entry["scales_checked"] = check_scales(path, made["activations"])
+        if precision in NARROWED:
+            entry["max_logit_error_of_wiring"] = check_wiring(path, model, reference, precision=precision)
         entry.update(compare(path, reference, precision=precision).to_dict())
 
 

@@ -6,7 +6,8 @@ half a step, in blocks of 4 or 8 bits to one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -43,7 +44,59 @@ def check_weights(path: Path | str, model: nn.Module, *, precision: str = "fp32"
     Raises:
         VerificationError: a parameter is missing from the file, or a tensor there is none of the model's.
     """
-    path = Path(path)
+    found = _match(Path(path), model, precision)
+    strange = [name for name, matched in found.matched.items() if matched is None]
+    problems = [f"{name}: is none of the model's weights" for name in strange]
+    # Parameters of equal values are one and the same to the exporter.
+    present = {_key(found.parameters[name]) for name in found.matched.values() if name is not None}
+    problems += [
+        f"{name}: the file has no such weight"
+        for name, value in found.parameters.items()
+        # A bias of zeros is left out.
+        if _key(value) not in present and value.any()
+    ]
+    if problems:
+        raise VerificationError.from_problems(f"{path} ({precision})", problems)
+    return len(found.matched)
+
+
+def stored_weights(path: Path | str, model: nn.Module, *, precision: str) -> dict[str, np.ndarray]:
+    """What a file that passes `check_weights` holds of every parameter, as floats of the parameter's shape.
+
+    Scales that the file holds only as a product are parted so that the product is the file's.
+    """
+    found = _match(Path(path), model, precision)
+    stored = dict(found.parameters)
+    for name, matched in found.matched.items():
+        if matched is None or not name.endswith((QUANTIZED, *BLOCKED)):
+            continue
+        values = _widened(name, found)
+        for parameter, weights in found.parameters.items():
+            if _key(weights) == _key(found.parameters[matched]):
+                stored[parameter] = _oriented(values, weights)
+    return stored
+
+
+@dataclass(frozen=True)
+class _Rounding:
+    """The parameter that an int8 tensor rounds to half a step, and the scales for which it does."""
+
+    parameter: str
+    lowest: np.ndarray
+    highest: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Match:
+    """A file's tensors and a model's parameters by name, and for every weight in the file whose it is."""
+
+    tensors: Arrays
+    parameters: Arrays
+    matched: Mapping[str, str | None]
+    rounded: Mapping[str, _Rounding | None]
+
+
+def _match(path: Path, model: nn.Module, precision: str) -> _Match:
     parameters = {
         name: _stored(value.detach().cpu().float().numpy(), precision)
         for name, value in model.named_parameters()
@@ -63,29 +116,9 @@ def check_weights(path: Path | str, model: nn.Module, *, precision: str = "fp32"
             continue
         if MERGED_SCALES not in name:
             matched[name] = names.get(_key(value))
-        elif not _is_product_of_scales(value, [found for found in rounded.values() if found is not None]):
+        elif _table_of(value, rounded.values()) is None:
             matched[name] = None
-    problems = [f"{name}: is none of the model's weights" for name, found in matched.items() if found is None]
-    # Parameters of equal values are one and the same to the exporter.
-    present = {_key(parameters[found]) for found in matched.values() if found is not None}
-    problems += [
-        f"{name}: the file has no such weight"
-        for name, value in parameters.items()
-        # A bias of zeros is left out.
-        if _key(value) not in present and value.any()
-    ]
-    if problems:
-        raise VerificationError.from_problems(f"{path} ({precision})", problems)
-    return len(matched)
-
-
-@dataclass(frozen=True)
-class _Rounding:
-    """The parameter that an int8 tensor rounds to half a step, and the scales for which it does."""
-
-    parameter: str
-    lowest: np.ndarray
-    highest: np.ndarray
+    return _Match(tensors, parameters, matched, rounded)
 
 
 def _stored(value: np.ndarray, precision: str) -> np.ndarray:
@@ -105,35 +138,44 @@ def _keys(value: np.ndarray) -> list[Key]:
 
 def _rounding(name: str, tensors: Arrays, parameters: Arrays) -> _Rounding | None:
     """What an int8 tensor (rows, columns) rounds, by the scale that stands in the file if one does."""
-    stem = name.removesuffix(QUANTIZED)
-    zero_point = tensors.get(stem + ZERO_POINT, np.zeros((), np.int8))
-    levels = tensors[name].astype(np.float32) - zero_point.astype(np.float32)
-    stated = tensors.get(stem + SCALE)
+    levels, by_column = _levels(name, tensors)
+    stated = tensors.get(name.removesuffix(QUANTIZED) + SCALE)
     for parameter, weights in parameters.items():
         for candidate in (weights, weights.T) if weights.ndim == 2 else ():
             if candidate.shape != levels.shape:
                 continue
-            lowest, highest = _allowed_scales(levels, candidate, by_column=zero_point.ndim == 1)
+            lowest, highest = _allowed_scales(levels, candidate, by_column=by_column)
             scale = (lowest + highest) / 2 if stated is None else stated
             if bool(((lowest <= scale) & (scale <= highest)).all()):
                 return _Rounding(parameter, lowest, highest)
     return None
 
 
-def _blocked(name: str, tensors: Arrays, parameters: Arrays) -> str | None:
-    """The parameter (rows, columns) that blocks of 4 or 8 bits (columns, blocks, bytes) are, to one step."""
+def _levels(name: str, tensors: Arrays) -> tuple[np.ndarray, bool]:
+    """The levels (rows, columns) of an int8 tensor, and whether each column has a scale of its own."""
+    zero_point = tensors.get(name.removesuffix(QUANTIZED) + ZERO_POINT, np.zeros((), np.int8))
+    return tensors[name].astype(np.float32) - zero_point.astype(np.float32), zero_point.ndim == 1
+
+
+def _block_values(name: str, tensors: Arrays) -> tuple[np.ndarray, np.ndarray, int]:
+    """Values and steps (columns, rows) of blocks of few bits (columns, blocks, bytes), and a block's rows."""
     stem, bits = next(
         (name.removesuffix(ending), bits) for ending, bits in BLOCKED.items() if name.endswith(ending)
     )
     packed, scales = tensors[name], tensors[stem + BLOCK_SCALES][..., None]  # (columns, blocks, 1)
     nibbles = np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:2], -1)
     levels = (nibbles if bits == 4 else packed).astype(np.float32) - 2 ** (bits - 1)
-    found = (levels * scales).reshape(len(packed), -1)  # (columns, rows and padding)
-    steps = np.broadcast_to(np.abs(scales), levels.shape).reshape(found.shape)
+    steps = np.broadcast_to(np.abs(scales), levels.shape)
+    return (levels * scales).reshape(len(packed), -1), steps.reshape(len(packed), -1), levels.shape[-1]
+
+
+def _blocked(name: str, tensors: Arrays, parameters: Arrays) -> str | None:
+    """The parameter (rows, columns) that blocks of 4 or 8 bits are, to one step."""
+    found, steps, block_size = _block_values(name, tensors)
     for parameter, weights in parameters.items():
         for candidate in (weights, weights.T) if weights.ndim == 2 else ():
             columns, rows = candidate.shape
-            if columns != len(found) or not 0 <= found.shape[1] - rows < levels.shape[-1]:
+            if columns != len(found) or not 0 <= found.shape[1] - rows < block_size:
                 continue
             error = np.abs(candidate - found[:, :rows])
             if bool((error <= MOST_BLOCK_STEPS * steps[:, :rows]).all()):
@@ -155,12 +197,44 @@ def _allowed_scales(
     return lowest.max(axis=axis), np.where(np.isfinite(high), high, np.finfo(np.float32).max)
 
 
-def _is_product_of_scales(scales: np.ndarray, rounded: Sequence[_Rounding]) -> bool:
-    """Whether merged scales (columns,) are those of a dense layer times that of the table before it."""
-    layers = [found for found in rounded if found.lowest.shape == scales.shape]
-    tables = [found for found in rounded if found.lowest.ndim == 0]
-    return any(
-        bool(((layer.lowest * table.lowest <= scales) & (scales <= layer.highest * table.highest)).all())
-        for layer in layers
-        for table in tables
-    )
+def _table_of(scales: np.ndarray, rounded: Iterable[_Rounding | None]) -> tuple[_Rounding, _Rounding] | None:
+    """The table and the dense layer behind it whose scales merged ones (columns,) multiply, if any do."""
+    found = [each for each in rounded if each is not None]
+    layers = [each for each in found if each.lowest.shape == scales.shape]
+    tables = [each for each in found if each.lowest.ndim == 0]
+    for table, layer in itertools.product(tables, layers):
+        lowest, highest = layer.lowest * table.lowest, layer.highest * table.highest
+        if bool(((lowest <= scales) & (scales <= highest)).all()):
+            return table, layer
+    return None
+
+
+def _widened(name: str, found: _Match) -> np.ndarray:
+    """The floats that a narrowed tensor stands for, (rows, columns)."""
+    if not name.endswith(QUANTIZED):
+        values, _, _ = _block_values(name, found.tensors)
+        return values.T
+    levels, _ = _levels(name, found.tensors)
+    scale = found.tensors.get(name.removesuffix(QUANTIZED) + SCALE)
+    if scale is not None:
+        return np.asarray(levels * scale)
+    rounding = found.rounded[name]
+    for merged, scales in found.tensors.items():
+        if MERGED_SCALES in merged and (pair := _table_of(scales, found.rounded.values())) is not None:
+            table, layer = pair
+            if rounding is layer:
+                return np.asarray(levels * (scales / _middle(table)))
+    assert rounding is not None, "a tensor that matches was rounded"
+    return np.asarray(levels * _middle(rounding))
+
+
+def _middle(rounding: _Rounding) -> np.ndarray:
+    """The scale in the middle of those allowed."""
+    return np.asarray((rounding.lowest + rounding.highest) / 2)
+
+
+def _oriented(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Values as the parameter lies that they are near to: as they are or transposed, without padding rows."""
+    rows = weights.size // values.shape[1]
+    candidates = [each for each in (values[:rows], values[:rows].T) if each.shape == weights.shape]
+    return min(candidates, key=lambda each: float(np.abs(each - weights).max()))

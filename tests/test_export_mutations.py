@@ -1,6 +1,6 @@
 """No fault in an exported file passes: each tensor and each node is damaged in turn, and the gate notices.
 
-The gate is what `export_folder` asks of a file: the audit, the weights, the scales and the logits. A mutant
+The gate is what `export_folder` asks of a file: audit, weights, scales, wiring and logits. A mutant
 that computes the same function is no fault; `EQUIVALENT` says which those are, and why."""
 
 from __future__ import annotations
@@ -28,10 +28,13 @@ from bertcompress.export.scales import check_scales
 from bertcompress.export.static import Ranges
 from bertcompress.export.verify import Reference, compare, reference_of
 from bertcompress.export.weights import check_weights
+from bertcompress.export.widen import NARROWED, check_wiring
 from bertcompress.model import CompactBertForSequenceClassification
 
 CHAIN = ("mha2", "conv3", "ffn48", "mha4")
+PRECISIONS = ("fp32", "int8", "int8_static", "int4_weights")
 Mutant = tuple[str, onnx.ModelProto]
+DENSE = ("MatMul", "MatMulNBits", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
 # Inputs of these may change places.
 COMMUTATIVE = {"Add", "Mul", "Max", "Min", "Equal"}
 # Mutants that compute the same as the file, by a part of their name, and why they do.
@@ -43,6 +46,7 @@ EQUIVALENT = {
     "key.bias dropped": "the bias of keys adds the same to all scores of a query, which attention cannot see",
     "noop_with_empty_axes": "the axes are given",
     "[Shape] end": "the end lies at the last dimension or beyond it",
+    "[DequantizeLinear] axis": "a table has one scale for all its axes",
     "stash_type": "ONNX Runtime computes a layer norm of floats in floats",
     "[ReduceMin] keepdims": "a condition of one element is a condition",
     "transB": "ONNX Runtime takes every number but zero for true",
@@ -62,7 +66,7 @@ def made(
     """A file of each precision, and the ranges of activations that calibration found."""
     folder = tmp_path_factory.mktemp("mutations")
     converted = export_onnx(model, folder / "converted.onnx")
-    paths = {precision: folder / FILE_OF[precision] for precision in ("fp32", "int8", "int8_static")}
+    paths = {precision: folder / FILE_OF[precision] for precision in PRECISIONS}
     quantized = write_precisions(converted, paths, calibration=random_calibration(97, 40))
     return paths, quantized["int8_static"]["activations"]
 
@@ -93,6 +97,8 @@ def gate(
         check_weights(path, model, precision=precision)
         if precision == "int8_static":
             check_scales(path, made[1])
+        if precision in NARROWED:
+            check_wiring(path, model, reference, precision=precision)
         compare(path, reference, precision=precision)
 
     return check
@@ -217,7 +223,32 @@ def strayed_mutants(original: onnx.ModelProto) -> Iterator[Mutant]:
                 yield f"{changed.name} {name}", mutant
 
 
-NODE_MUTATIONS = {"attribute": attribute_mutants, "swapped": swapped_mutants, "dropped": dropped_mutants}
+def rewired_mutants(original: onnx.ModelProto) -> Iterator[Mutant]:
+    """Each dense layer takes the activation of the one before it, in int8 with all that scales it."""
+    rows = {tensor.name: tensor.dims[0] for tensor in original.graph.initializer if tensor.dims}
+
+    def width(node: onnx.NodeProto) -> int:
+        return next((a.i for a in node.attribute if a.name == "K"), rows[node.input[1]])
+
+    found = [(place, node_at(original, place)) for place in places(original)]
+    dense = [(place, node) for place, node in found if node.op_type in DENSE and node.input[1] in rows]
+    for (_, earlier), (place, node) in itertools.pairwise(dense):
+        if (earlier.op_type, width(earlier)) != (node.op_type, width(node)):
+            continue
+        if earlier.input[0] == node.input[0]:
+            continue
+        mutant = copy.deepcopy(original)
+        for index in (0, 2, 4) if node.op_type == "MatMulIntegerToFloat" else (0,):
+            node_at(mutant, place).input[index] = earlier.input[index]
+        yield f"{node.name} [{node.op_type}] takes {earlier.input[0]}", mutant
+
+
+NODE_MUTATIONS = {
+    "attribute": attribute_mutants,
+    "swapped": swapped_mutants,
+    "dropped": dropped_mutants,
+    "rewired": rewired_mutants,
+}
 
 
 def test_the_files_themselves_pass(
@@ -227,21 +258,12 @@ def test_the_files_themselves_pass(
         gate(onnx.load(path), precision)
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_fault_in_any_tensor_is_caught(
-    files: dict[str, Path], gate: Callable[[onnx.ModelProto, str], None]
+    files: dict[str, Path], gate: Callable[[onnx.ModelProto, str], None], precision: str
 ) -> None:
-    mutants = tensor_mutants(onnx.load(files["fp32"]), lambda tensor: True)
-    assert survivors(mutants, gate, "fp32") == []
-
-
-def test_a_fault_in_any_int8_weight_is_caught(
-    files: dict[str, Path], gate: Callable[[onnx.ModelProto, str], None]
-) -> None:
-    def is_weight(tensor: onnx.TensorProto) -> bool:
-        return tensor.name.endswith("_quantized") or (tensor.data_type == 1 and len(tensor.dims) > 0)
-
-    mutants = tensor_mutants(onnx.load(files["int8"]), is_weight)
-    assert survivors(mutants, gate, "int8") == []
+    mutants = tensor_mutants(onnx.load(files[precision]), lambda tensor: True)
+    assert survivors(mutants, gate, precision) == []
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -256,30 +278,23 @@ def test_a_fault_in_packed_projections_is_caught(
     write_precisions(converted, {precision: path}, FusionChoice(pack_projections=True))
     original = onnx.load(path)
     gate(original, precision)
-    scales = ("_scale", "_zero_point")
-    mutants = list(
-        tensor_mutants(original, lambda tensor: PACKED in tensor.name and not tensor.name.endswith(scales))
-    )
-    assert len(mutants) == 2 * 2 * 2
+    mutants = list(tensor_mutants(original, lambda tensor: PACKED in tensor.name))
+    assert len(mutants) >= 2 * 2 * 2
+    mutants += [m for mutate in NODE_MUTATIONS.values() for m in mutate(original) if PACKED in m[0]]
     assert survivors(iter(mutants), gate, precision) == []
-    if precision == "fp32":
-        nodes = [m for mutate in NODE_MUTATIONS.values() for m in mutate(original) if PACKED in m[0]]
-        assert len(nodes) >= 2 * 3
-        assert survivors(iter(nodes), gate, precision) == []
 
 
 def test_a_fault_in_any_activation_scale_is_caught(
     files: dict[str, Path], gate: Callable[[onnx.ModelProto, str], None]
 ) -> None:
-    original = onnx.load(files["int8_static"])
-    scaled = {name for node in original.graph.node if node.op_type == "QuantizeLinear" for name in node.input}
-    mutants = [*tensor_mutants(original, lambda tensor: tensor.name in scaled), *strayed_mutants(original)]
-    assert survivors(iter(mutants), gate, "int8_static") == []
+    mutants = strayed_mutants(onnx.load(files["int8_static"]))
+    assert survivors(mutants, gate, "int8_static") == []
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("kind", list(NODE_MUTATIONS))
 def test_a_fault_in_any_node_is_caught(
-    files: dict[str, Path], gate: Callable[[onnx.ModelProto, str], None], kind: str
+    files: dict[str, Path], gate: Callable[[onnx.ModelProto, str], None], kind: str, precision: str
 ) -> None:
-    mutants = NODE_MUTATIONS[kind](onnx.load(files["fp32"]))
-    assert survivors(mutants, gate, "fp32") == []
+    mutants = NODE_MUTATIONS[kind](onnx.load(files[precision]))
+    assert survivors(mutants, gate, precision) == []
