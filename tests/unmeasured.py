@@ -32,12 +32,12 @@ def unmeasured_but_for_the_model(export: Callable[..., Any]) -> Callable[..., An
             return export(model, *arguments, **named)
         finally:
             del model.forward
-            _resume(tracer, sys._getframe())
+            resume(tracer, sys._getframe())
 
     return wrapped
 
 
-def _resume(tracer: Any, frame: FrameType | None) -> None:
+def resume(tracer: Any, frame: FrameType | None) -> None:
     """Trace again, in the calls that have begun too: the record needs their next lines and their return."""
     while frame is not None:
         frame.f_trace = tracer
