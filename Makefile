@@ -18,7 +18,7 @@ TEST_ARGS ?=
 
 help:
 	@echo "make demo       install, then run the recipe reviews-mini from data to report"
-	@echo "make test       install, then run the tests with branch coverage"
+	@echo "make test       install, then run the tests with branch coverage, a process for each CPU"
 	@echo "make test-transformers4   the same tests with transformers 4.57, in .venv-transformers4"
 	@echo "make lint       ruff check and ruff format --check   (make format applies them)"
 	@echo "make typecheck  mypy --strict on the built layout"
@@ -37,8 +37,12 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 demo: $(STAMP)
 	$(BIN)/bertcompress run reviews-mini $(RUN_ARGS)
 
+# A process for each CPU, one thread in each, and whoever is done takes over half of what another has left:
+# neighbouring tests stay together, which share fixtures. TEST_ARGS="-n0" keeps all in one process, for a debugger.
+SPREAD := --numprocesses auto --maxprocesses 8 --dist worksteal
+
 test: $(STAMP)
-	$(BIN)/python -m pytest --cov --cov-report=term $(TEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov --cov-report=term $(SPREAD) $(TEST_ARGS)
 
 # In an environment of its own, because the two majors of transformers do not install side by side.
 test-transformers4:

@@ -18,6 +18,7 @@ from bertcompress.errors import BudgetError, RunFolderError
 from bertcompress.latency import (
     LatencyStore,
     LatencyTable,
+    TableSettings,
     build_latency_table,
     default_cache_dir,
     measure_architectures_ms,
@@ -238,7 +239,7 @@ def test_a_table_is_measured_once(tmp_path):
             rng=random.Random(0),
             store=LatencyStore(tmp_path),
             on_progress=lambda done, total: progress.append((done, total)),
-            **options,
+            settings=TableSettings(**options),
         )
 
     table = build()

@@ -6,6 +6,7 @@ from bertcompress.latency.store import LatencyStore, default_cache_dir
 from bertcompress.latency.table import (
     ExportArchitecture,
     LatencyTable,
+    TableSettings,
     build_latency_table,
     measure_architectures_ms,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "ExportArchitecture",
     "LatencyStore",
     "LatencyTable",
+    "TableSettings",
     "build_latency_table",
     "default_cache_dir",
     "measure_architectures_ms",

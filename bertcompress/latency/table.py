@@ -42,6 +42,21 @@ METHOD = 3
 
 
 @dataclass(frozen=True)
+class TableSettings:
+    """How a table is measured and fitted; `seconds_each` is spent on a chain, its two measurements together.
+
+    More than `num_chains` are exported where the space has more operators than those can tell apart.
+    `growing` is that of `fit_coefficients`.
+    """
+
+    num_chains: int = 16
+    num_heldout: int = 4
+    clock: str = "wall"
+    seconds_each: float = 1.0
+    growing: bool = False
+
+
+@dataclass(frozen=True)
 class LatencyTable:
     """Predicted latency as a sum: an intercept (embeddings, pooling, head) and a cost per operator.
 
@@ -241,45 +256,42 @@ def build_latency_table(
     conditions: Conditions,
     export: ExportArchitecture,
     *,
+    settings: TableSettings,
     rng: random.Random,
     store: LatencyStore | None = None,
-    num_chains: int = 16,
-    num_heldout: int = 4,
-    clock: str = "wall",
-    seconds_each: float = 1.0,
-    growing: bool = False,
     on_progress: OnProgress | None = None,
 ) -> LatencyTable:
-    """The table for a space, from `store` where it was measured before in the same way on this machine.
-
-    More than `num_chains` are exported where the space has more operators than those can tell apart.
-    `growing` is that of `fit_coefficients`.
-    """
+    """The table for a space, from `store` where it was measured before in the same way on this machine."""
     operators = space_operators(space)
-    machine = machine_key(conditions.provider)
-    key = {
+    chosen = (settings.num_chains, settings.num_heldout, settings.clock, settings.growing)
+    key: dict[str, Any] = {
         "table": {**vars(space.dimensions), "operators": [operator.name for operator in operators]},
-        "settings": [METHOD, space.num_positions, num_chains, num_heldout, clock, growing],
+        "settings": [METHOD, space.num_positions, *chosen],
         "conditions": conditions.to_dict(),
-        "machine": machine,
+        "machine": machine_key(conditions.provider),
     }
     if store is not None and (stored := store.get(key)) is not None:
         return LatencyTable.from_dict(stored)
-    fitted = fitting_chains(space, num_chains, rng)
-    heldout = heldout_chains(space, num_heldout, rng, known=fitted)
+    fitted = fitting_chains(space, settings.num_chains, rng)
+    heldout = heldout_chains(space, settings.num_heldout, rng, known=fitted)
     architectures = [chain_architecture(space, chain, MOST_WORDS) for chain in (*fitted, *heldout)]
     first, second = measure_architectures_twice_ms(
-        architectures, conditions, export, clock=clock, seconds_each=seconds_each, on_progress=on_progress
+        architectures,
+        conditions,
+        export,
+        clock=settings.clock,
+        seconds_each=settings.seconds_each,
+        on_progress=on_progress,
     )
     measured = [(one + other) / 2 for one, other in zip(first, second, strict=True)]
     start = len(fitted)
-    intercept_ms, costs = fit_coefficients(fitted, measured[:start], operators, growing=growing)
+    intercept_ms, costs = fit_coefficients(fitted, measured[:start], operators, growing=settings.growing)
     predicted = [intercept_ms + sum(costs[operator.name] for operator in chain) for chain in heldout]
     mape_percent, kendall = prediction_error(predicted, measured[start:])
     table = LatencyTable(
         conditions=conditions,
-        machine=machine,
-        clock=clock,
+        machine=key["machine"],
+        clock=settings.clock,
         intercept_ms=intercept_ms,
         coefficients_ms=costs,
         num_chains=len(fitted),

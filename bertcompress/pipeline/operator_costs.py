@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bertcompress.latency.store import LatencyStore
-from bertcompress.latency.table import LatencyTable, build_latency_table
+from bertcompress.latency.table import LatencyTable, TableSettings, build_latency_table
 from bertcompress.measure import Conditions, best_clock
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.timing import export_architecture
@@ -64,16 +64,19 @@ def table_of_choices(
     """
     chosen, conditions = run.recipe.latency, conditions or run.conditions
     num_operators = len({operator for operators in choices for operator in operators})
-    return build_latency_table(
-        SearchSpace(run.space.dimensions, tuple(choices)),
-        conditions,
-        export_architecture,
-        rng=random.Random(run.recipe.seed),
-        store=LatencyStore(),
+    settings = TableSettings(
         num_chains=max(chosen.num_chains, 2 * num_operators) if growing else chosen.num_chains,
         num_heldout=chosen.num_heldout if num_heldout is None else num_heldout,
         clock=best_clock(conditions),
         growing=growing,
+    )
+    return build_latency_table(
+        SearchSpace(run.space.dimensions, tuple(choices)),
+        conditions,
+        export_architecture,
+        settings=settings,
+        rng=random.Random(run.recipe.seed),
+        store=LatencyStore(),
         on_progress=lambda done, total: run.say(f"latency: {done} of {total} chains exported"),
     )
 
