@@ -19,7 +19,8 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from bertcompress.export.folder import export_folder
+from bertcompress.export.calibration import random_calibration
+from bertcompress.export.folder import Rows, export_folder
 from bertcompress.model import CompactBertForSequenceClassification
 from bertcompress.space import Pooling
 
@@ -109,7 +110,22 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=rust, cls_token="<s>", sep_token="</s>", **names)
 
 
-def write_folder(model: PreTrainedModel, folder: Path, words: PreTrainedTokenizerFast | None = None) -> Path:
-    """The exported folder of a model: fp32 and int8, texts cut at MAX_LENGTH tokens."""
-    export_folder(model, words or tokenizer(), ("negative", "positive"), folder, max_length=MAX_LENGTH)
+def write_folder(
+    model: PreTrainedModel,
+    folder: Path,
+    words: PreTrainedTokenizerFast | None = None,
+    *,
+    precisions: Sequence[str] = ("fp32", "int8"),
+) -> Path:
+    """The exported folder of a model, texts cut at MAX_LENGTH tokens."""
+    words = words or tokenizer()
+    export_folder(
+        model,
+        words,
+        ("negative", "positive"),
+        folder,
+        precisions=precisions,
+        max_length=MAX_LENGTH,
+        rows=Rows(calibration=random_calibration(len(words), MAX_LENGTH)),
+    )
     return folder

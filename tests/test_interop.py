@@ -37,10 +37,10 @@ WITHOUT_BERTCOMPRESS = "import sys; sys.modules['bertcompress'] = None\n"
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A compact and a stock model, exported."""
+    """A compact and a stock model, exported in every precision."""
     root = tmp_path_factory.mktemp("exported")
-    write_folder(compact(), root / "compact")
-    write_folder(stock(), root / "stock")
+    write_folder(compact(), root / "compact", precisions=tuple(FILE_OF))
+    write_folder(stock(), root / "stock", precisions=tuple(FILE_OF))
     return root
 
 
