@@ -30,11 +30,16 @@ from bertcompress.measure import (
 )
 from bertcompress.measure.callers import call_concurrently, measure_throughput
 from bertcompress.measure.clock import (
-    CALLS_PER_TURN,
+    MAX_CALLS_PER_TURN,
     MAX_WARM_UP_WINDOWS,
+    MAX_WARMING_CALLS,
+    MIN_CALLS_PER_TURN,
     MIN_REPEATS,
     MIN_SAMPLES_BEYOND,
+    SECONDS_PER_TURN,
     WARM_UP_WINDOW,
+    WARMING_SECONDS,
+    calls_within,
     clock_overhead,
     median_interval,
     time_interleaved,
@@ -79,7 +84,11 @@ def test_repeats_needed():
     assert [repeats_needed(percentile) for percentile in (50, 95, 99)] == [10, 100, 500]
 
 
-@given(st.floats(0.001, 0.5), st.floats(0.001, 0.5))
+# Binary fractions, which a clock adds up without rounding.
+FRACTIONS = st.integers(1, 512).map(lambda number: number / 1024)
+
+
+@given(FRACTIONS, FRACTIONS)
 def test_contenders_take_turns_and_are_told_apart(first_seconds, second_seconds):
     clock = FakeClock()
     contenders = {"a": clock.contender("a", first_seconds), "b": clock.contender("b", second_seconds)}
@@ -87,12 +96,42 @@ def test_contenders_take_turns_and_are_told_apart(first_seconds, second_seconds)
     assert result["a"].p50_ms == pytest.approx(first_seconds * 1000)
     assert result["b"].p50_ms == pytest.approx(second_seconds * 1000)
     assert result["a"].repeats == result["b"].repeats >= MIN_REPEATS
-    # A contender that takes the same time every time has settled after two windows.
-    calls = "".join(clock.calls[2 * 2 * WARM_UP_WINDOW :])
-    turn = CALLS_PER_TURN + 1
-    rounds = [calls[i : i + 2 * turn] for i in range(0, len(calls), 2 * turn)]
-    expected = ["".join("ab"[place] * turn for place in round_order(2, i)) for i in range(len(rounds))]
-    assert rounds == expected
+    # A contender that takes the same time every time has settled after two windows; one call says which.
+    calls = "".join(clock.calls[2 * (2 * WARM_UP_WINDOW + 1) :])
+    timed = max(2, calls_within(SECONDS_PER_TURN, max(first_seconds, second_seconds), MAX_CALLS_PER_TURN))
+    turns = [
+        name * (timed + calls_within(WARMING_SECONDS, seconds, MAX_WARMING_CALLS))
+        for name, seconds in (("a", first_seconds), ("b", second_seconds))
+    ]
+    number = result["a"].repeats // timed
+    assert calls == "".join(turns[place] for index in range(number) for place in round_order(2, index))
+
+
+@given(
+    seconds=st.floats(0.001, 1), call_seconds=st.floats(0, 1, allow_subnormal=False), most=st.integers(1, 20)
+)
+def test_as_many_calls_as_fit(seconds: float, call_seconds: float, most: int) -> None:
+    number = calls_within(seconds, call_seconds, most)
+    assert 1 <= number <= most
+    assert number == 1 or number * call_seconds <= seconds * (1 + 1e-9)
+    assert number == most or (number + 1) * call_seconds > seconds * (1 - 1e-9)
+
+
+def test_a_small_network_beside_a_large_one_is_timed_in_a_warm_cache() -> None:
+    clock, cold = FakeClock(), {"left": 0}
+
+    def small() -> None:
+        cold["left"] = max(0, cold["left"] - 1)
+        clock.now += 0.0003 + 0.0001 * cold["left"]
+
+    def large() -> None:
+        cold["left"] = 8
+        clock.now += 0.005
+
+    contenders = {"small": small, "large": large}
+    result = measure_interleaved(contenders, min_seconds=1, max_seconds=1, percentiles=(50,), clock=clock)
+    assert result["small"].p50_ms == pytest.approx(0.3)
+    assert result["large"].p50_ms == pytest.approx(5)
 
 
 def test_contenders_change_places_from_round_to_round():
@@ -187,7 +226,7 @@ def test_the_interval_of_a_median_covers_the_truth_nineteen_times_in_twenty():
 @given(factor=st.floats(0.1, 10), seed=st.integers(0, 99))
 def test_a_ratio_cancels_what_slows_both_contenders(factor, seed):
     slowness = np.random.default_rng(seed).uniform(1, 5, (12, 1))
-    reference = np.full((12, CALLS_PER_TURN), 0.01) * slowness
+    reference = np.full((12, MIN_CALLS_PER_TURN), 0.01) * slowness
     found = ratio(reference * factor, reference)
     assert (found.low, found.median, found.high) == pytest.approx((factor, factor, factor))
 
@@ -197,7 +236,7 @@ def test_turns_are_rows():
     turns = time_interleaved(
         {"a": clock.contender("a", 0.01)}, min_seconds=0.1, max_seconds=1, percentiles=(50,), clock=clock
     )["a"]
-    assert turns.shape == (5, CALLS_PER_TURN)
+    assert turns.shape == (5, MIN_CALLS_PER_TURN)
     summary = summarize(turns)
     assert (summary.p50_low_ms, summary.p50_ms, summary.p50_high_ms) == pytest.approx((10, 10, 10))
 

@@ -38,7 +38,7 @@ OnProgress: TypeAlias = Callable[[int, int], None]
 MOST_WORDS = 1000
 FLOOR_OF_MEDIAN = 0.25
 # Tables stored before chains, clock or fit changed are not those of today: count up with every such change.
-METHOD = 3
+METHOD = 4
 
 
 @dataclass(frozen=True)

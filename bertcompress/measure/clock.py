@@ -18,7 +18,12 @@ import numpy as np
 Clock = Callable[[], float]
 # "thread" counts the calling thread's own time: it ignores busy neighbours, and sees no other thread's work.
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "thread": time.thread_time}
-CALLS_PER_TURN = 2
+# A turn times so many calls of each contender: eight of fast ones, two where one of them is slow.
+MIN_CALLS_PER_TURN, MAX_CALLS_PER_TURN = 2, 8
+SECONDS_PER_TURN = 0.008
+# Before them come untimed ones, until the weights are back in the cache: after a large network's, up to ten.
+MAX_WARMING_CALLS = 10
+WARMING_SECONDS = 0.01
 MIN_REPEATS = 10
 # A percentile stands on at least this many samples beyond it.
 MIN_SAMPLES_BEYOND = 5
@@ -161,6 +166,19 @@ def warm_up(call: Callable[[], object], clock: Clock = time.perf_counter, max_se
     return made
 
 
+def settled_seconds(call: Callable[[], object], clock: Clock = time.perf_counter) -> float:
+    """Seconds that a call takes once it is warmed up."""
+    warm_up(call, clock)
+    start = clock()
+    call()
+    return clock() - start
+
+
+def calls_within(seconds: float, call_seconds: float, most: int) -> int:
+    """How many calls of `call_seconds` fit into `seconds`: one at least, `most` at most."""
+    return most if call_seconds * most <= seconds else max(1, int(seconds / call_seconds))
+
+
 def time_interleaved(
     contenders: Mapping[str, Callable[[], object]],
     *,
@@ -169,16 +187,18 @@ def time_interleaved(
     percentiles: Sequence[float] = (50, 95, 99),
     clock: Clock = time.perf_counter,
 ) -> dict[str, np.ndarray]:
-    """Seconds of every call, (turns, CALLS_PER_TURN): rounds in `round_order`; an untimed call first.
+    """Seconds of every call, (turns, calls a turn): rounds in `round_order`, untimed calls before each turn.
 
-    The untimed call brings a network's weights back into the cache, where a server that runs only this one
-    has them; without it small networks look slower beside large ones. Both limits are timed seconds a
+    Untimed calls bring a network's weights back into the cache, where a server that runs only this one has
+    them; without them small networks look slower beside large ones. Both limits are timed seconds a
     contender, on average. Measuring goes on past `min_seconds` until the highest percentile is supported,
     and stops at `max_seconds` whether it is or not, but never below MIN_REPEATS.
     """
-    for call in contenders.values():
-        warm_up(call, clock)
     overhead = clock_overhead(clock)
+    settled = {name: settled_seconds(call, clock) for name, call in contenders.items()}
+    warming = {name: calls_within(WARMING_SECONDS, each, MAX_WARMING_CALLS) for name, each in settled.items()}
+    fitting = calls_within(SECONDS_PER_TURN, max(settled.values(), default=0.0), MAX_CALLS_PER_TURN)
+    calls_per_turn = max(MIN_CALLS_PER_TURN, fitting)
     turns: dict[str, list[list[float]]] = {name: [] for name in contenders}
     wanted = max(MIN_REPEATS, *(repeats_needed(percentile) for percentile in percentiles), 0)
     named = list(contenders.items())
@@ -187,17 +207,18 @@ def time_interleaved(
     while repeats < MIN_REPEATS or spent < min_seconds * len(named) or repeats < wanted:
         if not named or (repeats >= MIN_REPEATS and spent >= max_seconds * len(named)):
             break
-        for place in round_order(len(named), repeats // CALLS_PER_TURN):
+        for place in round_order(len(named), repeats // calls_per_turn):
             name, call = named[place]
-            call()
+            for _ in range(warming[name]):
+                call()
             turn = []
-            for _ in range(CALLS_PER_TURN):
+            for _ in range(calls_per_turn):
                 start = clock()
                 call()
                 turn.append(max(0.0, clock() - start - overhead))
             turns[name].append(turn)
             spent += sum(turn)
-        repeats += CALLS_PER_TURN
+        repeats += calls_per_turn
     return {name: np.array(turn) for name, turn in turns.items()}
 
 
