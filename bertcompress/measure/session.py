@@ -68,7 +68,10 @@ def check_provider(provider: str) -> list[str]:
 def session(
     path: Path | str, num_threads: int, provider: str = "cpu", *, optimize: bool = False
 ) -> ort.InferenceSession:
-    """An ONNX Runtime session of an already optimised file, its threads counted and not spinning.
+    """An ONNX Runtime session of an already optimised file, its threads counted.
+
+    They wait for work by spinning, as is ONNX Runtime's default: to be woken for every node costs a small
+    network more than a second thread saves it.
 
     Opened at level BASIC: a higher level would undo the choice of fusions that was made at export. `optimize`
     opens at ONNX Runtime's own default level, as the files of others are meant to be.
@@ -84,9 +87,6 @@ def session(
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_ENABLE_BASIC
     options.log_severity_level = 4  # what fails is raised; said once is enough
-    # Spinning threads of one contender would steal time from the next.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     opened = ort.InferenceSession(str(path), options, providers=names)
     if names[0] not in opened.get_providers():
         raise ExportError(f"{path}: provider {provider} did not start; see ONNX Runtime's CUDA requirements")
