@@ -70,8 +70,8 @@ def session(
 ) -> ort.InferenceSession:
     """An ONNX Runtime session of an already optimised file, its threads counted.
 
-    They wait for work by spinning, as is ONNX Runtime's default: to be woken for every node costs a small
-    network more than a second thread saves it.
+    Within a run they wait for work by spinning: to be woken for every node costs a small network more than a
+    second thread saves it. Between runs they sleep.
 
     Opened at level BASIC: a higher level would undo the choice of fusions that was made at export. `optimize`
     opens at ONNX Runtime's own default level, as the files of others are meant to be.
@@ -87,6 +87,8 @@ def session(
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_ENABLE_BASIC
     options.log_severity_level = 4  # what fails is raised; said once is enough
+    # Spinning on after a run, threads would take time from the next contender, or from another caller's session.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     opened = ort.InferenceSession(str(path), options, providers=names)
     if names[0] not in opened.get_providers():
         raise ExportError(f"{path}: provider {provider} did not start; see ONNX Runtime's CUDA requirements")
