@@ -87,7 +87,7 @@ def session(
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_ENABLE_BASIC
     options.log_severity_level = 4  # what fails is raised; said once is enough
-    # Spinning on after a run, threads would take time from the next contender, or from another caller's session.
+    # Spinning on after a run, threads would take time from the next contender, or another caller's session.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     opened = ort.InferenceSession(str(path), options, providers=names)
     if names[0] not in opened.get_providers():
