@@ -6,7 +6,7 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bertcompress.search.autospace import (
@@ -53,7 +53,16 @@ def spaces(draw):
 COSTS = {operator: (float(operator),) for operator in range(MOST + 1)}
 
 
+# An operator that is affordable only beside one which a later position drops is no successor.
+LATER_DROP = (
+    ((0, 2, 3), (2, 0, 1)),
+    [{0: 0.0, 2: 0.0, 3: 0.0}, {2: 0.0, 0: -1.0, 1: 0.0}],
+    Rules((0, 2), steps, within(1), 0.0),
+)
+
+
 @settings(max_examples=50)
+@example(LATER_DROP, True, 0)
 @given(spaces(), st.booleans(), st.integers(0, 99))
 def test_whatever_the_fitness_the_laws_hold(drawn, replace, seed) -> None:
     choices, logits, rules = drawn

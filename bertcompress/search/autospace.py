@@ -128,11 +128,15 @@ def evolve(
     `banned` holds, for each position, what was dropped there before and does not come back. Without `replace`
     the dropped leave no successors, as befits the last generation, whose successors nobody would judge.
     """
+    judged = [judge(each, costs, rules.waste_weight) for each in logits]
+    fates: list[list[Fate]] = []
+    for position, candidates in enumerate(judged):
+        choices, found_fates = _drop(choices, position, candidates, rules)
+        fates.append(found_fates)
+    # Only now: what can be afforded beside an operator that is dropped later cannot be afforded in the end.
     changes = []
-    for position in range(len(choices)):
-        candidates = judge(logits[position], costs, rules.waste_weight)
-        choices, fates = _drop(choices, position, candidates, rules)
-        survivors = [c for c, fate in zip(candidates, fates, strict=True) if fate not in LOST]
+    for position, candidates in enumerate(judged):
+        survivors = [c for c, fate in zip(candidates, fates[position], strict=True) if fate not in LOST]
         lost = {c.operator for c in candidates} - {c.operator for c in survivors}
         added: list[tuple[Op, Op]] = []
         for _ in range(len(lost) if replace else 0):
@@ -141,7 +145,7 @@ def evolve(
                 break
             added.append(found)
             choices = _with(choices, position, (*choices[position], found[0]))
-        changes.append(Change(tuple(candidates), tuple(fates), tuple(added)))
+        changes.append(Change(tuple(candidates), tuple(fates[position]), tuple(added)))
     return choices, changes
 
 
