@@ -37,8 +37,11 @@ Imitation = Callable[[Tensor, Tensor], Tensor]
 class Strategy(Generic[Op]):
     """Which children a step trains, and on what besides the task's loss.
 
-    With `imitation`, the first child of an update learns the task and the others learn its logits:
-    `imitation(theirs, first child's)`, (B, C) each, is their loss.
+    With `imitation`, the first child of an update learns the task and teaches the others: where its loss on
+    the batch is the lower one, `imitation(theirs, first child's)`, logits (B, C) each, is their loss. Where
+    it knows less than its pupil, that one learns the task. The source lets it teach always; but there the
+    largest child holds all others, while one of attentions does not hold one of convolutions, and from
+    random weights learns later.
     """
 
     sampler: Sampler[Op]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Generic
 
 import torch
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, reduce
 from torch import Tensor, nn
 
 from bertcompress.curve import TrainingLog
@@ -66,15 +66,19 @@ class SupernetStep(Generic[Op]):
     def losses(self, model: nn.Module, batch: Batch, step: int) -> Iterator[Tensor]:
         """The loss of each child of the update; `model` is the network as accelerate wrapped it."""
         inputs, imitation = self._inputs_of(batch), self._strategy.imitation
-        self.children, first_logits = [], None
+        self.children, first = [], None
         for _ in range(self._strategy.children_per_update):
             child = self._strategy.sampler.next_child()
             self.children.append(child)
             output: SupernetOutput = model(**inputs, architecture=child)
-            if imitation is None or first_logits is None:
-                loss, first_logits = self._task_loss(output.logits, batch), output.logits.detach()
-            else:
-                loss = imitation(output.logits, first_logits)
+            loss = self._task_loss(output.logits, batch)
+            if first is None:
+                first = loss.detach(), output.logits.detach()
+            elif imitation is not None:
+                first_loss, first_logits = first
+                # Over the rows of all processes, so that all teach, or none.
+                knows_more = reduce(first_loss - loss.detach(), "mean") < 0
+                loss = torch.where(knows_more, imitation(output.logits, first_logits), loss)
             yield self._align(loss, output, inputs, step)
 
     def _align(self, loss: Tensor, output: SupernetOutput, inputs: Inputs, step: int) -> Tensor:
