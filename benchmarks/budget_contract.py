@@ -33,7 +33,7 @@ from bertcompress.pipeline.many_budgets import open_run, search_many
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.timing import export_architecture, export_model
 from bertcompress.search import Budgets, check_feasible
-from bertcompress.search.additive import CountProgram, additive_costs
+from bertcompress.search.additive import CountProgram, reach
 from bertcompress.space import Operator
 from bertcompress.supernet import extract
 
@@ -58,9 +58,8 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def draw_budgets(run: Run, number: int, rng: random.Random) -> list[Budgets]:
     """Feasible budgets; the draws that were not are thrown away."""
-    names = run.cost_of(run.space.smallest()).names
-    program = CountProgram(run.space, additive_costs(run.space, run.cost_of, rng), names)
-    fastest, fewest = program.reach(LATENCY)[0], program.reach("num_parameters")[0]
+    programs = CountProgram.of_parts(run.space, run.cost_of, rng)
+    fastest, fewest = reach(programs, LATENCY)[0], reach(programs, "num_parameters")[0]
     teacher = run.teacher_architecture.num_parameters
     found: list[Budgets] = []
     for _ in range(MOST_DRAWS):

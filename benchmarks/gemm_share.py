@@ -39,7 +39,15 @@ from bertcompress.measure import (
     timed_call,
 )
 from bertcompress.pipeline.timing import export_precisions
-from bertcompress.space import Architecture, Dimensions, SearchSpace, canonical, teacher_child
+from bertcompress.space import (
+    Architecture,
+    Dimensions,
+    SearchSpace,
+    canonical,
+    first_token_from,
+    operator_macs,
+    teacher_child,
+)
 
 CUBE = 2048
 SHAPES = ("1x32", "1x128", "8x128")
@@ -105,17 +113,13 @@ def cube_call(precision: str) -> Callable[[], object]:
 
 def product_macs(architecture: Architecture, conditions: Conditions) -> int:
     """Multiply-adds of the chain's dense layers and of attention's two products; depthwise ones are none."""
-    width, tokens = architecture.dimensions.hidden_size, conditions.batch_size * conditions.sequence_length
+    width, length = architecture.dimensions.hidden_size, conditions.sequence_length
+    start = first_token_from(architecture.operators, architecture.dimensions.pooling)
     macs = 0
-    for operator in architecture.operators:
-        if operator.kind == "mha":
-            inner = operator.size * architecture.dimensions.head_size
-            macs += tokens * (4 * width * inner + 2 * conditions.sequence_length * inner)
-        elif operator.kind == "ffn":
-            macs += tokens * 2 * width * operator.size
-        else:
-            macs += tokens * width * width
-    return macs
+    for index, operator in enumerate(architecture.operators):
+        macs += operator_macs(operator, architecture.dimensions, length, first_token=index >= start)
+        macs -= length * width * operator.size if operator.kind == "conv" else 0
+    return conditions.batch_size * macs
 
 
 def profile(path: Path, conditions: Conditions, vocab_size: int) -> dict[str, dict[str, float]]:

@@ -21,7 +21,7 @@ from typing import Any
 
 from record import RESULTS, provenance, write_record
 
-from bertcompress.latency.chains import chain_architecture, fitting_chains, heldout_chains, space_operators
+from bertcompress.latency.chains import chain_architecture, fitting_chains, heldout_chains, space_terms
 from bertcompress.latency.table import (
     MOST_WORDS,
     fit_coefficients,
@@ -101,13 +101,11 @@ def judge(
     names["all held out"] = names["every length"] + names["uniform"]
     chains = {f"{kind}/{i}": chain for kind, drawn in networks.items() for i, chain in enumerate(drawn)}
     times = {name: (first_ms[name] + second_ms[name]) / 2 for name in chains}
-    intercept_ms, costs_ms = fit_coefficients(
-        networks["fit"], [times[name] for name in names["fit"]], space_operators(space)
+    pooling = space.dimensions.pooling
+    found = fit_coefficients(
+        networks["fit"], [times[name] for name in names["fit"]], space_terms(space), pooling
     )
-    predicted = {
-        name: intercept_ms + sum(costs_ms[operator.name] for operator in chain)
-        for name, chain in chains.items()
-    }
+    predicted = {name: found.predict_ms(chain, pooling) for name, chain in chains.items()}
     errors = {}
     for kind, those in names.items():
         first, second = [first_ms[name] for name in those], [second_ms[name] for name in those]
@@ -123,7 +121,7 @@ def judge(
             "measured_ms": [first, second],
             "predicted_ms": [predicted[name] for name in those],
         }
-    return {"intercept_ms": intercept_ms, "coefficients_ms": costs_ms, "errors": errors}
+    return {"intercept_ms": found.intercept_ms, "coefficients_ms": found.costs_ms, "errors": errors}
 
 
 def measure_condition(

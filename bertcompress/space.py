@@ -16,6 +16,8 @@ from bertcompress.errors import SpaceError
 
 OperatorKind: TypeAlias = Literal["mha", "ffn", "conv", "identity"]
 Pooling: TypeAlias = Literal["cls", "mean", "mean_max"]
+# Kinds of operators in which a token's output depends on other tokens.
+MIXING_KINDS = ("mha", "conv")
 _NAME = re.compile(r"(mha|ffn|conv)([0-9]+)")
 
 
@@ -141,17 +143,35 @@ def operator_parameters(operator: Operator, dimensions: Dimensions) -> int:
     return 0
 
 
-def operator_macs(operator: Operator, dimensions: Dimensions, sequence_length: int) -> int:
-    """Multiply-accumulates of one operator on one sequence, without softmax, gelu and layer norm."""
+def operator_macs(
+    operator: Operator, dimensions: Dimensions, sequence_length: int, *, first_token: bool = False
+) -> int:
+    """Multiply-accumulates of one operator on one sequence, without softmax, gelu and layer norm.
+
+    With `first_token`, of its output at the first token only (see `first_token_from`).
+    """
     hidden = dimensions.hidden_size
+    wanted = 1 if first_token else sequence_length
     if operator.kind == "mha":
         inner = operator.size * dimensions.head_size
-        return sequence_length * inner * (4 * hidden + 2 * sequence_length)
+        keys_and_values, query_and_output = 2 * sequence_length * hidden, 2 * wanted * hidden
+        return inner * (keys_and_values + query_and_output + 2 * wanted * sequence_length)
     if operator.kind == "ffn":
-        return 2 * sequence_length * hidden * operator.size
+        return 2 * wanted * hidden * operator.size
     if operator.kind == "conv":
-        return sequence_length * hidden * (operator.size + hidden)
+        return sequence_length * hidden * operator.size + wanted * hidden * hidden
     return 0
+
+
+def first_token_from(child: Sequence[Operator], pooling: Pooling) -> int:
+    """Index of the first operator whose output is needed at the first token only; their number if none is.
+
+    Where the head reads the first token ("cls"), that is the last operator that mixes tokens: it still reads
+    all of them, and a feed-forward after it sees one. Without such an operator it is the first of all.
+    """
+    if pooling != "cls":
+        return len(child)
+    return max((index for index, operator in enumerate(child) if operator.kind in MIXING_KINDS), default=0)
 
 
 @dataclass(frozen=True)
@@ -191,7 +211,11 @@ class Architecture:
         projection = (
             sequence_length * d.embedding_size * d.hidden_size if d.embedding_size < d.hidden_size else 0
         )
-        encoder = sum(operator_macs(operator, d, sequence_length) for operator in self.operators)
+        start = first_token_from(self.operators, d.pooling)
+        encoder = sum(
+            operator_macs(operator, d, sequence_length, first_token=index >= start)
+            for index, operator in enumerate(self.operators)
+        )
         head = d.hidden_size * (d.pooled_size + d.num_labels)
         return batch_size * (projection + encoder + head)
 

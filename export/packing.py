@@ -2,7 +2,8 @@
 
 The packed weight has the columns of the query, of the key and of the value side by side, as that of ONNX
 Runtime's Attention. Here a Split and MultiHeadAttention take that node's place: they have a flash kernel (see
-attention), read masks with holes, and leave the product to int8."""
+attention), read masks with holes, and leave the product to int8. Where the query is asked of the first token
+only there are two inputs, and its three products stay."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ def pack_projections(path: Path | str) -> Path:
     """Rewrite a file of `optimize` in place, its weights too; one without attention stays as it is.
 
     Raises:
-        ExportError: query, key and value of an attention are not three dense layers of one input.
+        ExportError: query, key and value of an attention are not three dense layers.
     """
     path = Path(path)
     model = onnx.load(path)
@@ -39,8 +40,10 @@ def pack_projections(path: Path | str) -> Path:
     for number, attention in enumerate(node for node in graph.node if node.op_type == ATTENTION):
         layers = [_dense_layer(name, makers, constants) for name in attention.input[: len(PARTS)]]
         found = [layer for layer in layers if layer is not None]
-        if len(found) < len(PARTS) or len({layer.activation for layer in found}) > 1:
-            raise ExportError(f"{path}: query, key and value of {attention.name} are no layers of one input")
+        if len(found) < len(PARTS):
+            raise ExportError(f"{path}: query, key and value of {attention.name} are no dense layers")
+        if len({layer.activation for layer in found}) > 1:
+            continue
         tensors, nodes = _pack(f"attention.{number}.{PACKED}", found)
         graph.initializer.extend(tensors)
         before[attention.output[0]] = nodes

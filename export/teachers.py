@@ -17,8 +17,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, Pretrai
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from bertcompress.errors import TeacherError
-from bertcompress.model import build_operator
-from bertcompress.space import Architecture, Dimensions, teacher_child
+from bertcompress.model import build_operator, run_for_head
+from bertcompress.space import Architecture, Dimensions, first_token_from, teacher_child
 
 Embed = Callable[[Any, Tensor, Tensor], Tensor]
 Head = Callable[[Any, Tensor], Tensor]
@@ -60,8 +60,8 @@ class TeacherGraph(nn.Module):
     ) -> SequenceClassifierOutput:
         """Logits (B, C) of ids, mask and segments (B, T)."""
         x = self.family.embed(self.model, input_ids, token_type_ids)
-        for operator in self.chain:
-            x = operator(x, attention_mask)
+        start = first_token_from(self.architecture.operators, self.architecture.dimensions.pooling)
+        x = run_for_head(self.chain, start, x, attention_mask)
         return SequenceClassifierOutput(logits=self.family.head(self.model, x))
 
 

@@ -6,15 +6,17 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bertcompress.errors import BudgetError
+from bertcompress.latency.chains import terms_of
 from bertcompress.search import Budget, Budgets, Cost, check_feasible, nearest_child, sampler_within
 from bertcompress.search.budget import CostOf
-from bertcompress.space import Child, Dimensions, Operator, SearchSpace
+from bertcompress.space import Child, Dimensions, Operator, Pooling, SearchSpace, canonical
 
 OPERATOR_NAMES = ["mha1", "mha2", "ffn16", "ffn48", "conv3", "conv7", "identity"]
 DIMENSIONS = Dimensions(
@@ -24,12 +26,18 @@ DIMENSIONS = Dimensions(
 Case = tuple[SearchSpace, CostOf, Budgets]
 
 
-def table_costs(constants: list[float], tables: list[dict[str, float]]) -> CostOf:
+def table_costs(constants: list[float], tables: list[dict[str, float]], pooling: Pooling) -> CostOf:
+    """Sums over operators; one that is read at the first token only costs a third."""
     names = tuple(f"cost{index}" for index in range(len(constants)))
 
     def cost_of(child: Child) -> Cost:
-        pairs = zip(constants, tables, strict=True)
-        return Cost(names, tuple(c + sum(table[operator.name] for operator in child) for c, table in pairs))
+        operators, identities = canonical(child), len(child) - len(canonical(child))
+        sums = []
+        for constant, table in zip(constants, tables, strict=True):
+            terms = terms_of(operators, pooling)
+            costs = [table[term.operator.name] / (3 if term.first_token else 1) for term in terms]
+            sums.append(constant + sum(costs) + identities * table["identity"])
+        return Cost(names, tuple(sums))
 
     return cost_of
 
@@ -42,10 +50,11 @@ def every_cost(space: SearchSpace, cost_of: CostOf) -> list[Cost]:
 def spaces(draw: st.DrawFn) -> SearchSpace:
     """A uniform space, or one whose positions offer different operators."""
     names = st.lists(st.sampled_from(OPERATOR_NAMES), min_size=1, max_size=4, unique=True)
+    dimensions = replace(DIMENSIONS, pooling=draw(st.sampled_from(["cls", "mean"])))
     if draw(st.booleans()):
-        return SearchSpace.uniform(DIMENSIONS, draw(st.integers(1, 4)), draw(names))
+        return SearchSpace.uniform(dimensions, draw(st.integers(1, 4)), draw(names))
     choices = draw(st.lists(names, min_size=1, max_size=4))
-    return SearchSpace(DIMENSIONS, tuple(tuple(map(Operator.parse, position)) for position in choices))
+    return SearchSpace(dimensions, tuple(tuple(map(Operator.parse, position)) for position in choices))
 
 
 @st.composite
@@ -57,7 +66,7 @@ def cases(draw: st.DrawFn) -> Case:
     scale = draw(st.sampled_from([1.0, 1e-3, 1e6]))
     constants = [scale * draw(st.integers(1, 20)) for _ in range(number)]
     tables = [{name: scale * draw(value) for name in OPERATOR_NAMES} for _ in range(number)]
-    cost_of = table_costs(constants, tables)
+    cost_of = table_costs(constants, tables, space.dimensions.pooling)
     limits = []
     for name in cost_of(space.smallest()).names:
         reached = [cost_of(space.sample(random.Random(draw(st.integers(0, 99)))))[name] for _ in range(2)]
@@ -228,7 +237,8 @@ def test_a_large_space_with_ranges_is_answered() -> None:
         [f"mha{heads}" for heads in (1, 2)] + [f"ffn{width}" for width in range(1, 9)] + ["conv3", "identity"]
     )
     tables = [{name: rng.uniform(0.1, 9) for name in names} for _ in range(3)]
-    space, cost_of = SearchSpace.uniform(DIMENSIONS, 24, names), table_costs([1.0, 1.0, 1.0], tables)
+    space = SearchSpace.uniform(DIMENSIONS, 24, names)
+    cost_of = table_costs([1.0, 1.0, 1.0], tables, DIMENSIONS.pooling)
     aim = cost_of(space.sample(rng))
     budgets = Budgets(tuple(Budget(name, 1.01 * aim[name], 0.99 * aim[name]) for name in aim.names))
     assert budgets.fits(cost_of(check_feasible(space, cost_of, budgets, random.Random(0))))

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnxruntime import InferenceSession
 from small_models import CHAIN, compact_model
 
 from bertcompress.errors import ExportError
@@ -93,7 +94,7 @@ def test_packing_weights_in_a_second_file_leaves_none_behind(optimized_graph: Pa
 
 
 @pytest.mark.parametrize("input_index", [0, 1, 2])
-def test_projections_of_different_inputs_are_not_packed(
+def test_projections_that_are_no_dense_layers_are_not_packed(
     optimized_graph: Path, tmp_path: Path, input_index: int
 ) -> None:
     graph = onnx.load(optimized_graph)
@@ -102,9 +103,26 @@ def test_projections_of_different_inputs_are_not_packed(
     path = tmp_path / "other.onnx"
     onnx.save(graph, path)
     before = path.read_bytes()
-    with pytest.raises(ExportError, match="are no layers of one input"):
+    with pytest.raises(ExportError, match="are no dense layers"):
         pack_projections(path)
     assert path.read_bytes() == before
+
+
+def test_the_last_attention_asks_for_the_first_token_only_and_is_not_packed(tmp_path: Path) -> None:
+    model = compact_model(("mha2", "ffn16", "mha2", "ffn24"), pooling="cls")
+    path = optimize(export_onnx(model, tmp_path / "converted.onnx"), tmp_path / "fused.onnx")
+    packed = pack_projections(shutil.copy(path, tmp_path / "packed.onnx"))
+    assert node_types(packed).count("MatMul") == node_types(path).count("MatMul") - 2
+    assert verify(packed, model).max_logit_error < 1e-5
+    audit(packed, model.architecture)
+    # What comes after is computed for one token of seven.
+    graph = onnx.load(path)
+    gelus = [node.output[0] for node in graph.graph.node if node.op_type == "BiasGelu"]
+    graph.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in gelus)
+    ids = np.ones((3, 7), dtype=np.int64)
+    feed = {"input_ids": ids, "attention_mask": ids, "token_type_ids": 0 * ids}
+    found = InferenceSession(graph.SerializeToString()).run(gelus, feed)
+    assert [each.shape for each in found] == [(3, 7, 16), (3, 1, 24)]
 
 
 def test_both_branches_of_attention_agree_where_nothing_is_padded(

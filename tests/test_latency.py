@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import threading
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -23,19 +24,33 @@ from bertcompress.latency import (
     default_cache_dir,
     measure_architectures_ms,
 )
-from bertcompress.latency.chains import counts_matrix, fitting_chains, heldout_chains, space_operators
-from bertcompress.latency.table import fit_coefficients, prediction_error, repeat_noise_percent
+from bertcompress.latency.chains import (
+    counts_matrix,
+    fitting_chains,
+    heldout_chains,
+    space_operators,
+    space_terms,
+    terms_of,
+)
+from bertcompress.latency.table import (
+    Coefficients,
+    fit_coefficients,
+    prediction_error,
+    repeat_noise_percent,
+)
 from bertcompress.measure import Conditions, best_clock
-from bertcompress.space import Architecture, Dimensions, Operator, SearchSpace, canonical
+from bertcompress.space import Architecture, Dimensions, Operator, Pooling, SearchSpace, canonical
 
 NAMES = ["mha1", "mha2", "ffn16", "ffn32", "conv3", "conv5", "identity"]
 DIMENSIONS = Dimensions(
-    vocab_size=5000, hidden_size=16, embedding_size=16, head_size=8, num_labels=2, pooling="cls"
+    vocab_size=5000, hidden_size=16, embedding_size=16, head_size=8, num_labels=2, pooling="mean"
 )
 
 
-def make_space(num_positions: int = 4, names: list[str] | None = None) -> SearchSpace:
-    return SearchSpace.uniform(DIMENSIONS, num_positions, names or NAMES)
+def make_space(
+    num_positions: int = 4, names: list[str] | None = None, pooling: Pooling = "mean"
+) -> SearchSpace:
+    return SearchSpace.uniform(replace(DIMENSIONS, pooling=pooling), num_positions, names or NAMES)
 
 
 def export_chain(architecture: Architecture, path, conditions: Conditions) -> None:
@@ -73,13 +88,43 @@ def a_table(**coefficients_ms: float) -> LatencyTable:
 @settings(max_examples=25, deadline=None)
 def test_costs_that_are_sums_are_found_again(names, num_positions, seed, data):
     space = make_space(num_positions, names)
-    operators = space_operators(space)
-    costs = data.draw(st.lists(st.floats(0.1, 5.0), min_size=len(operators), max_size=len(operators)))
+    terms = space_terms(space)
+    costs = data.draw(st.lists(st.floats(0.1, 5.0), min_size=len(terms), max_size=len(terms)))
     chains = fitting_chains(space, 16, random.Random(seed))
-    measured = counts_matrix(chains, operators) @ np.array([0.3, *costs])
-    intercept_ms, found = fit_coefficients(chains, measured, operators)
-    assert intercept_ms == pytest.approx(0.3, rel=1e-6)
-    assert list(found.values()) == pytest.approx(costs, rel=1e-6)
+    measured = counts_matrix(chains, terms, "mean") @ np.array([0.3, *costs])
+    found = fit_coefficients(chains, measured, terms, "mean")
+    assert found.intercept_ms == pytest.approx(0.3, rel=1e-6)
+    assert list(found.costs_ms.values()) == pytest.approx(costs, rel=1e-6)
+
+
+@given(
+    names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=7, unique=True),
+    num_positions=st.integers(2, 8),
+    seed=st.integers(0, 9),
+    data=st.data(),
+)
+@settings(max_examples=25, deadline=None)
+def test_operators_of_one_token_have_costs_of_their_own(names, num_positions, seed, data):
+    space = make_space(num_positions, names, "cls")
+    terms = space_terms(space)
+    assert len(terms) == 2 * len(space_operators(space))
+    costs = data.draw(st.lists(st.floats(0.1, 5.0), min_size=len(terms), max_size=len(terms)))
+    true = Coefficients(0.3, {term.name: cost for term, cost in zip(terms, costs, strict=True)})
+    chains = fitting_chains(space, 16, random.Random(seed))
+    found = fit_coefficients(chains, [true.predict_ms(chain, "cls") for chain in chains], terms, "cls")
+    # One token's operators and the intercept may go together in every chain: their sum is what is told.
+    asked = heldout_chains(space, 8, random.Random(seed), known=())
+    predicted = [found.predict_ms(chain, "cls") for chain in asked]
+    assert predicted == pytest.approx([true.predict_ms(chain, "cls") for chain in asked], rel=1e-5)
+
+
+def test_one_token_is_read_from_the_last_operator_on_that_mixes_them():
+    names = ["ffn16", "mha1", "ffn32", "conv3", "ffn16"]
+    chain = [Operator.parse(name) for name in names]
+    assert [term.name for term in terms_of(chain, "mean")] == names
+    alone = [*names[:3], "conv3 (first token)", "ffn16 (first token)"]
+    assert [term.name for term in terms_of(chain, "cls")] == alone
+    assert [term.first_token for term in terms_of(chain[::2], "cls")] == [True, True, True]
 
 
 @given(seed=st.integers(0, 99))
@@ -88,8 +133,8 @@ def test_no_cost_is_negative_however_noisy_the_clock(seed):
     space = make_space()
     chains = fitting_chains(space, 16, random.Random(seed))
     measured = np.random.default_rng(seed).uniform(0.1, 10, len(chains))
-    intercept_ms, costs = fit_coefficients(chains, measured, space_operators(space))
-    assert min(intercept_ms, *costs.values()) >= 0
+    found = fit_coefficients(chains, measured, space_terms(space), "mean")
+    assert min(found.intercept_ms, *found.costs_ms.values()) >= 0
 
 
 @given(
@@ -100,22 +145,19 @@ def test_no_cost_is_negative_however_noisy_the_clock(seed):
 @settings(max_examples=25, deadline=None)
 def test_costs_that_grow_with_size_are_found_again_and_noise_never_orders_them(names, seed, data):
     space = make_space(4, names)
-    operators = space_operators(space)
-    increase = data.draw(st.lists(st.floats(0.1, 1.0), min_size=len(operators), max_size=len(operators)))
-    costs = [
-        sum(increase[j] for j, other in enumerate(operators) if other.kind == one.kind and other <= one)
-        for one in operators
-    ]
+    terms = space_terms(space)
+    increase = data.draw(st.lists(st.floats(0.1, 1.0), min_size=len(terms), max_size=len(terms)))
+    costs = [sum(increase[j] for j, other in enumerate(terms) if one.includes(other)) for one in terms]
     chains = fitting_chains(space, 16, random.Random(seed))
-    measured = counts_matrix(chains, operators) @ np.array([0.3, *costs])
-    _, found = fit_coefficients(chains, measured, operators, growing=True)
-    assert list(found.values()) == pytest.approx(costs, rel=1e-6)
+    measured = counts_matrix(chains, terms, "mean") @ np.array([0.3, *costs])
+    found = fit_coefficients(chains, measured, terms, "mean", growing=True)
+    assert list(found.costs_ms.values()) == pytest.approx(costs, rel=1e-6)
     noisy = measured * np.random.default_rng(seed).uniform(0.2, 5, len(chains))
-    _, found = fit_coefficients(chains, noisy, operators, growing=True)
-    for one in operators:
-        for other in operators:
-            if one.kind == other.kind and one.size <= other.size:
-                assert found[one.name] <= found[other.name]
+    found = fit_coefficients(chains, noisy, terms, "mean", growing=True)
+    for one in terms:
+        for other in terms:
+            if one.includes(other):
+                assert found.costs_ms[other.name] <= found.costs_ms[one.name]
 
 
 names_of_a_space = st.lists(st.sampled_from(NAMES), min_size=1, max_size=7, unique=True)
@@ -134,7 +176,7 @@ def test_chains_tell_every_operator_and_span_all_lengths(names, num_positions, s
     assert lengths[0] == 1
     assert lengths[-1] == max(2, num_positions)
     # In units of each chain's length, as the clock's error goes.
-    counts = counts_matrix(chains, operators)
+    counts = counts_matrix(chains, space_terms(space), "mean")
     assert np.linalg.cond(counts / counts.sum(axis=1, keepdims=True)) < 20
 
 
@@ -146,15 +188,15 @@ def test_chains_tell_every_operator_and_span_all_lengths(names, num_positions, s
 @settings(max_examples=25, deadline=None)
 def test_a_noisy_clock_gives_predictions_hardly_noisier_than_itself(names, num_positions, seed):
     space, generator = make_space(num_positions, names), np.random.default_rng(seed)
-    operators = space_operators(space)
+    terms = space_terms(space)
     chains = fitting_chains(space, 24, random.Random(seed))
     heldout = heldout_chains(space, 24, random.Random(seed), known=())
-    costs = np.array([0.5, *generator.uniform(0.3, 1.5, len(operators))])
-    exact = counts_matrix(chains, operators) @ costs
+    costs = np.array([0.5, *generator.uniform(0.3, 1.5, len(terms))])
+    exact = counts_matrix(chains, terms, "mean") @ costs
     noisy = exact * (1 + 0.01 * generator.standard_normal(len(chains)))
-    intercept_ms, found = fit_coefficients(chains, noisy, operators)
-    predicted = [intercept_ms + sum(found[operator.name] for operator in chain) for chain in heldout]
-    mape_percent, _ = prediction_error(predicted, (counts_matrix(heldout, operators) @ costs).tolist())
+    found = fit_coefficients(chains, noisy, terms, "mean")
+    predicted = [found.predict_ms(chain, "mean") for chain in heldout]
+    mape_percent, _ = prediction_error(predicted, (counts_matrix(heldout, terms, "mean") @ costs).tolist())
     assert mape_percent is not None
     assert mape_percent < 1.5
 

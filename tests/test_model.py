@@ -10,6 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -67,6 +69,26 @@ def test_counted_parameters_are_built(
     parts = {"embeddings": model.embeddings, "encoder": model.chain, "head": model.head}
     built = {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()}
     assert built == model.architecture.parameter_breakdown()
+
+
+@given(
+    st.lists(st.sampled_from(NAMES), max_size=6),
+    st.sampled_from(["cls", "mean", "mean_max"]),
+    st.integers(1, 9),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_the_head_never_reads_is_not_computed(names: list[str], pooling: Pooling, length: int) -> None:
+    model = build(names, pooling)
+    ids = torch.randint(1, 97, (2, length))
+    mask = torch.ones_like(ids)
+    mask[0, length // 2 + 1 :] = 0
+    # Hidden states are of all tokens.
+    whole = model(ids, attention_mask=mask, output_hidden_states=True)
+    assert all(state.shape == (2, length, 32) for state in whole.hidden_states)
+    torch.testing.assert_close(model(ids, attention_mask=mask).logits, whole.logits, rtol=1e-5, atol=1e-5)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(ids, attention_mask=mask)
+    assert counter.get_total_flops() == 2 * model.architecture.macs(length, batch_size=2)
 
 
 def test_bert_is_a_chain(tiny_bert: BertForSequenceClassification, padded_batch: Batch) -> None:

@@ -54,7 +54,7 @@ class FakeRun:
 
     def __init__(self, folder: Path, budgets: Budgets) -> None:
         self.folder, self.budgets = RunFolder(folder), budgets
-        self.space = SearchSpace.uniform(Dimensions(11, 16, 16, 8, 2, "cls"), 5, NAMES)
+        self.space = SearchSpace.uniform(Dimensions(11, 16, 16, 8, 2, "mean"), 5, NAMES)
         search = SimpleNamespace(
             searcher="evolution",
             num_evaluations=NUM_EVALUATIONS,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from landscapes import NAMES, landscape, price, uneven, uniform
+from landscapes import NAMES, landscape, price, price_by_token, uneven, uniform
 
 from bertcompress.search import (
     SEARCHERS,
@@ -33,8 +33,8 @@ from bertcompress.search.pareto import crowding_distances
 from bertcompress.space import Child, Operator, SearchSpace, canonical
 
 
-def make(name: str, space: SearchSpace, budgets: Budgets, size: int = 12):
-    cost_of = price(space)
+def make(name: str, space: SearchSpace, budgets: Budgets, size: int = 12, prices=price):
+    cost_of = prices(space)
     fitting = check_feasible(space, cost_of, budgets, random.Random(0))
     sample = sampler_within(space, lambda child: budgets.fits(cost_of(child)), fitting)
     return SEARCHERS[name](space, sample, cost_of, budgets, size)
@@ -231,12 +231,12 @@ def test_progressive_meets_a_budget_from_below():
     assert all(evaluation.cost["num_parameters"] >= 0.8 * most for evaluation in result.evaluations)
 
 
-@given(seed=st.integers(0, 99))
-@settings(max_examples=8, deadline=None)
-def test_exact_finds_the_optimum_of_additive_scores_once_its_design_is_scored(seed):
+@given(seed=st.integers(0, 99), prices=st.sampled_from([price, price_by_token]))
+@settings(max_examples=16, deadline=None)
+def test_exact_finds_the_optimum_of_additive_scores_once_its_design_is_scored(seed, prices):
     space = uniform(3)
-    cost_of, score = price(space), landscape(space, seed, interaction=0.0)
-    searcher, rng = make("exact", space, TIGHT, size=100), random.Random(seed)
+    cost_of, score = prices(space), landscape(space, seed, interaction=0.0)
+    searcher, rng = make("exact", space, TIGHT, size=100, prices=prices), random.Random(seed)
     best = min(score(c) for c in itertools.product(*space.choices) if TIGHT.fits(cost_of(c)))
     result = search(
         space,

@@ -5,10 +5,19 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from bertcompress.space import Architecture, Child, Operator, SearchSpace, canonical
+from bertcompress.space import (
+    Architecture,
+    Child,
+    Operator,
+    Pooling,
+    SearchSpace,
+    canonical,
+    first_token_from,
+)
 
 # Passes over the design, and chains tried in the place of each of its chains in a pass.
 NUM_PASSES = 3
@@ -21,15 +30,46 @@ MOST_DRAWS_OF_LENGTH = 30
 SPARE_CHAINS = 4
 
 
+@dataclass(frozen=True, order=True)
+class Term:
+    """What a table gives a price to: an operator, of all tokens or of the first one only."""
+
+    operator: Operator
+    first_token: bool = False
+
+    @property
+    def name(self) -> str:
+        """The operator's word, and whether it is for one token."""
+        return f"{self.operator.name}{' (first token)' if self.first_token else ''}"
+
+    def includes(self, other: Term) -> bool:
+        """Whether the other is this one in a smaller size, or itself."""
+        ours, theirs = self.operator, other.operator
+        alike = (self.first_token, ours.kind) == (other.first_token, theirs.kind)
+        return alike and theirs.size <= ours.size
+
+
+def terms_of(chain: Sequence[Operator], pooling: Pooling) -> list[Term]:
+    """The terms that a canonical chain adds up, one an operator."""
+    start = first_token_from(chain, pooling)
+    return [Term(operator, index >= start) for index, operator in enumerate(chain)]
+
+
 def space_operators(space: SearchSpace) -> list[Operator]:
     """The different operators of the space in order, without identity, which costs nothing."""
     return sorted({operator for operators in space.choices for operator in canonical(operators)})
 
 
-def counts_matrix(chains: Sequence[Child], operators: Sequence[Operator]) -> np.ndarray:
-    """Counts of each operator in each chain, after a column of ones: (chains, 1 + operators)."""
-    counts = [Counter(chain) for chain in chains]
-    return np.array([[1, *(count[operator] for operator in operators)] for count in counts], dtype=np.float64)
+def space_terms(space: SearchSpace) -> list[Term]:
+    """The terms that chains of the space's operators are made of, in order."""
+    read = (False, True) if space.dimensions.pooling == "cls" else (False,)
+    return sorted(Term(operator, first_token) for operator in space_operators(space) for first_token in read)
+
+
+def counts_matrix(chains: Sequence[Child], terms: Sequence[Term], pooling: Pooling) -> np.ndarray:
+    """Counts of each term in each chain, after a column of ones: (chains, 1 + terms)."""
+    counts = [Counter(terms_of(chain, pooling)) for chain in chains]
+    return np.array([[1, *(count[term] for term in terms)] for count in counts], dtype=np.float64)
 
 
 def fitting_chains(space: SearchSpace, num_chains: int, rng: random.Random) -> list[Child]:
@@ -38,21 +78,20 @@ def fitting_chains(space: SearchSpace, num_chains: int, rng: random.Random) -> l
     Every second chain mixes all operators, as networks do. The others make the design I-optimal by exchange
     (Fedorov 1972; Meyer & Nachtsheim 1995): they give way to chains of their length while that lowers the
     mean variance of the relative prediction; alone they would all repeat a single operator, which no network
-    does. There are more than `num_chains` when the space has more operators than those could tell apart. Any
+    does. There are more than `num_chains` when the space has more terms than those could tell apart. Any
     order of operators may occur, also one that the space does not hold.
     """
-    operators = space_operators(space)
-    num_chains = max(num_chains, len(operators) + 1 + SPARE_CHAINS)
+    operators, terms = space_operators(space), space_terms(space)
+    num_chains = max(num_chains, len(terms) + 1 + SPARE_CHAINS)
     # Chains of one length cannot tell what all chains have in common from what an operator costs.
     longest = max(2, space.num_positions)
     lengths = [round(1 + i * (longest - 1) / (num_chains - 1)) for i in range(num_chains)]
     if not operators:
         return [()] * num_chains
     asked = [_random_chain(operators, rng.randint(1, longest), rng) for _ in range(NUM_REFERENCES)]
-    rows = _relative_rows(asked, operators)
-    moments = rows.T @ rows / len(rows)
+    design = _Design(operators, terms, space.dimensions.pooling, asked)
     mixed = [tuple(rng.choice(operators) for _ in range(length)) for length in lengths]
-    return _exchange(mixed, range(0, num_chains, 2), operators, moments, rng)
+    return design.exchange(mixed, range(0, num_chains, 2), rng)
 
 
 def heldout_chains(
@@ -90,38 +129,40 @@ def chain_architecture(space: SearchSpace, chain: Child, most_words: int) -> Arc
     return Architecture(type(space.dimensions)(**sizes), chain)
 
 
-def _exchange(
-    chains: list[Child],
-    exchanged: Sequence[int],
-    operators: Sequence[Operator],
-    moments: np.ndarray,
-    rng: random.Random,
-) -> list[Child]:
-    """The chains after those `exchanged` gave way to others of their length that predict better."""
-    chains = list(chains)
-    rows = _relative_rows(chains, operators)
-    best = _mean_variance(rows, moments)
-    for _ in range(NUM_PASSES):
-        for index in exchanged:
-            others = [_random_chain(operators, len(chains[index]), rng) for _ in range(NUM_TRIED)]
-            for other, row in zip(others, _relative_rows(others, operators), strict=True):
-                changed = rows.copy()
-                changed[index] = row
-                if (variance := _mean_variance(changed, moments)) < best:
-                    best, rows, chains[index] = variance, changed, other
-    return chains
+class _Design:
+    """Which chains tell the terms' prices best, for the predictions of the chains `asked`."""
 
+    def __init__(
+        self, operators: Sequence[Operator], terms: Sequence[Term], pooling: Pooling, asked: Sequence[Child]
+    ) -> None:
+        self._operators, self._terms, self._pooling = operators, terms, pooling
+        rows = self._relative_rows(asked)
+        self._moments = rows.T @ rows / len(rows)
 
-def _relative_rows(chains: Sequence[Child], operators: Sequence[Operator]) -> np.ndarray:
-    """Counts over the chain's length with its intercept: the clock's error grows with what it measures."""
-    counts = counts_matrix(chains, operators)
-    return counts / counts.sum(axis=1, keepdims=True)
+    def exchange(self, chains: Sequence[Child], exchanged: Sequence[int], rng: random.Random) -> list[Child]:
+        """The chains after those `exchanged` gave way to others of their length that predict better."""
+        chains = list(chains)
+        rows = self._relative_rows(chains)
+        best = self._mean_variance(rows)
+        for _ in range(NUM_PASSES):
+            for index in exchanged:
+                others = [_random_chain(self._operators, len(chains[index]), rng) for _ in range(NUM_TRIED)]
+                for other, row in zip(others, self._relative_rows(others), strict=True):
+                    changed = rows.copy()
+                    changed[index] = row
+                    if (variance := self._mean_variance(changed)) < best:
+                        best, rows, chains[index] = variance, changed, other
+        return chains
 
+    def _relative_rows(self, chains: Sequence[Child]) -> np.ndarray:
+        """Counts over the chain's length and intercept: the clock's error grows with what it measures."""
+        counts = counts_matrix(chains, self._terms, self._pooling)
+        return counts / counts.sum(axis=1, keepdims=True)
 
-def _mean_variance(rows: np.ndarray, moments: np.ndarray) -> float:
-    """Variance of a prediction in units of the clock's, over the chains that `moments` stands for."""
-    information = rows.T @ rows + 1e-9 * np.eye(rows.shape[1])
-    return float(np.trace(np.linalg.solve(information, moments)))
+    def _mean_variance(self, rows: np.ndarray) -> float:
+        """Variance of a prediction in units of the clock's, over the chains that were asked for."""
+        information = rows.T @ rows + 1e-9 * np.eye(rows.shape[1])
+        return float(np.trace(np.linalg.solve(information, self._moments)))
 
 
 def _random_chain(operators: Sequence[Operator], length: int, rng: random.Random) -> Child:

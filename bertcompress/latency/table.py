@@ -21,16 +21,19 @@ from scipy.stats import kendalltau
 
 from bertcompress.errors import BudgetError
 from bertcompress.latency.chains import (
+    Term,
     chain_architecture,
     counts_matrix,
     fitting_chains,
     heldout_chains,
     space_operators,
+    space_terms,
+    terms_of,
 )
 from bertcompress.latency.pace import steady_medians_ms
 from bertcompress.latency.store import LatencyStore
 from bertcompress.measure import CLOCKS, Conditions, machine_key, measure_files, time_files
-from bertcompress.space import Architecture, Child, Operator, SearchSpace, canonical
+from bertcompress.space import Architecture, Child, Operator, Pooling, SearchSpace, canonical
 
 # Writes the network, with any weights, as the ONNX file that would be served at the conditions' precision.
 ExportArchitecture: TypeAlias = Callable[[Architecture, Path, Conditions], None]
@@ -38,7 +41,7 @@ OnProgress: TypeAlias = Callable[[int, int], None]
 MOST_WORDS = 1000
 FLOOR_OF_MEDIAN = 0.25
 # Tables stored before chains, clock or fit changed are not those of today: count up with every such change.
-METHOD = 4
+METHOD = 5
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class TableSettings:
 class LatencyTable:
     """Predicted latency as a sum: an intercept (embeddings, pooling, head) and a cost per operator.
 
+    Under `pooling` "cls" operators have a second cost, of the first token only (`space.first_token_from`).
     `mape_percent` (mean absolute error) and `kendall` are of held-out chains; None where there were too few.
     `noise_percent` is the error that a perfect table would show on them: all were measured twice, and that is
     how far either measurement lies from the mean of the two.
@@ -75,6 +79,7 @@ class LatencyTable:
     mape_percent: float | None
     kendall: float | None
     noise_percent: float | None = None
+    pooling: Pooling = "mean"
 
     def predict_ms(self, network: Architecture | Sequence[Operator]) -> float:
         """Latency of an architecture or child, placed or canonical.
@@ -83,15 +88,7 @@ class LatencyTable:
             BudgetError: an operator is not in the table.
         """
         operators = network.operators if isinstance(network, Architecture) else canonical(network)
-        counts = Counter(operator.name for operator in operators)
-        unknown = sorted(set(counts) - set(self.coefficients_ms))
-        if unknown:
-            known = ", ".join(self.coefficients_ms)
-            raise BudgetError(f"latency table: no cost for {', '.join(unknown)}; it holds {known}")
-        # Summed by name: equal sets of operators cost exactly the same, in any order.
-        return self.intercept_ms + sum(
-            counts[name] * cost for name, cost in self.coefficients_ms.items() if name in counts
-        )
+        return Coefficients(self.intercept_ms, self.coefficients_ms).predict_ms(operators, self.pooling)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; from_dict reads them back."""
@@ -103,14 +100,39 @@ class LatencyTable:
         return cls(**{**values, "conditions": Conditions(**values["conditions"])})
 
 
+@dataclass(frozen=True)
+class Coefficients:
+    """An intercept and the costs of terms by name, whose sum over a network's terms is its latency."""
+
+    intercept_ms: float
+    costs_ms: Mapping[str, float]
+
+    def predict_ms(self, chain: Sequence[Operator], pooling: Pooling) -> float:
+        """Latency of a canonical chain.
+
+        Raises:
+            BudgetError: a term has no cost.
+        """
+        counts = Counter(term.name for term in terms_of(chain, pooling))
+        unknown = sorted(set(counts) - set(self.costs_ms))
+        if unknown:
+            known = ", ".join(self.costs_ms)
+            raise BudgetError(f"latency table: no cost for {', '.join(unknown)}; it holds {known}")
+        # Summed by name: equal sets of terms cost exactly the same, in any order.
+        return self.intercept_ms + sum(
+            counts[name] * cost for name, cost in self.costs_ms.items() if name in counts
+        )
+
+
 def fit_coefficients(
     chains: Sequence[Child],
     latencies_ms: Sequence[float],
-    operators: Sequence[Operator],
+    terms: Sequence[Term],
+    pooling: Pooling,
     *,
     growing: bool = False,
-) -> tuple[float, dict[str, float]]:
-    """Intercept and cost per operator name, none below zero, with the least squared relative error.
+) -> Coefficients:
+    """Intercept and cost per term, none below zero, with the least squared relative error.
 
     The error of a chain far below the median counts relative to a share of that: the weights of a tiny
     network stay in the cache, and its operators are cheaper there than in most networks of the space.
@@ -120,18 +142,17 @@ def fit_coefficients(
     """
     measured = np.asarray(latencies_ms, dtype=np.float64)
     scale = np.maximum(measured, FLOOR_OF_MEDIAN * np.median(measured))
-    sums = _sums_of_increases(operators) if growing else np.eye(1 + len(operators))
-    solution, _ = nnls(counts_matrix(chains, operators) @ sums / scale[:, None], measured / scale)
+    sums = _sums_of_increases(terms) if growing else np.eye(1 + len(terms))
+    solution, _ = nnls(counts_matrix(chains, terms, pooling) @ sums / scale[:, None], measured / scale)
     found = sums @ solution
-    costs = {operator.name: float(cost) for operator, cost in zip(operators, found[1:], strict=True)}
-    return float(found[0]), costs
+    costs = {term.name: float(cost) for term, cost in zip(terms, found[1:], strict=True)}
+    return Coefficients(float(found[0]), costs)
 
 
-def _sums_of_increases(operators: Sequence[Operator]) -> np.ndarray:
-    """The matrix from the intercept and each operator's increase over the next smaller one to the costs."""
-    rows = [[one.kind == other.kind and other.size <= one.size for other in operators] for one in operators]
-    sums = np.eye(1 + len(operators))
-    sums[1:, 1:] = np.array(rows, dtype=np.float64)
+def _sums_of_increases(terms: Sequence[Term]) -> np.ndarray:
+    """The matrix from the intercept and each term's increase over the next smaller one to the costs."""
+    sums = np.eye(1 + len(terms))
+    sums[1:, 1:] = np.array([[one.includes(other) for other in terms] for one in terms], dtype=np.float64)
     return sums
 
 
@@ -262,7 +283,7 @@ def build_latency_table(
     on_progress: OnProgress | None = None,
 ) -> LatencyTable:
     """The table for a space, from `store` where it was measured before in the same way on this machine."""
-    operators = space_operators(space)
+    operators, terms, pooling = space_operators(space), space_terms(space), space.dimensions.pooling
     chosen = (settings.num_chains, settings.num_heldout, settings.clock, settings.growing)
     key: dict[str, Any] = {
         "table": {**vars(space.dimensions), "operators": [operator.name for operator in operators]},
@@ -285,20 +306,21 @@ def build_latency_table(
     )
     measured = [(one + other) / 2 for one, other in zip(first, second, strict=True)]
     start = len(fitted)
-    intercept_ms, costs = fit_coefficients(fitted, measured[:start], operators, growing=settings.growing)
-    predicted = [intercept_ms + sum(costs[operator.name] for operator in chain) for chain in heldout]
+    found = fit_coefficients(fitted, measured[:start], terms, pooling, growing=settings.growing)
+    predicted = [found.predict_ms(chain, pooling) for chain in heldout]
     mape_percent, kendall = prediction_error(predicted, measured[start:])
     table = LatencyTable(
         conditions=conditions,
         machine=key["machine"],
         clock=settings.clock,
-        intercept_ms=intercept_ms,
-        coefficients_ms=costs,
+        intercept_ms=found.intercept_ms,
+        coefficients_ms=found.costs_ms,
         num_chains=len(fitted),
         num_heldout=len(heldout),
         mape_percent=mape_percent,
         kendall=kendall,
         noise_percent=repeat_noise_percent(first[start:], second[start:]),
+        pooling=pooling,
     )
     return table if store is None else LatencyTable.from_dict(store.put(key, table.to_dict()))
 

@@ -14,7 +14,7 @@ from bertcompress.model.convert_bert import (
     compact_from_bert,
     stock_obstacles,
 )
-from bertcompress.model.operators import build_operator, initialize
+from bertcompress.model.operators import build_operator, initialize, run_for_head
 
 __all__ = [
     "CompactBertConfig",
@@ -25,6 +25,7 @@ __all__ = [
     "build_operator",
     "compact_from_bert",
     "initialize",
+    "run_for_head",
     "stock_obstacles",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import cast
 
 from torch import Tensor, nn
@@ -12,8 +13,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from bertcompress.model.config import CompactBertConfig
 from bertcompress.model.embeddings import Embeddings
 from bertcompress.model.head import ClassificationHead
-from bertcompress.model.operators import build_operator, initialize
-from bertcompress.space import Architecture
+from bertcompress.model.operators import build_operator, initialize, run_for_head
+from bertcompress.space import Architecture, first_token_from
 
 
 class CompactBertForSequenceClassification(PreTrainedModel):
@@ -33,6 +34,7 @@ class CompactBertForSequenceClassification(PreTrainedModel):
             build_operator(operator, dimensions, dropout, eps) for operator in architecture.operators
         )
         self.head = ClassificationHead(dimensions, dropout=dropout)
+        self._first_token_from = first_token_from(architecture.operators, dimensions.pooling)
         self.post_init()
 
     @property
@@ -68,16 +70,16 @@ class CompactBertForSequenceClassification(PreTrainedModel):
         """
         if attention_mask is None:
             attention_mask = input_ids.new_ones(input_ids.shape)
+        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         x = self.embeddings(input_ids, token_type_ids)
-        states = [x]
-        for operator in self.chain:
-            x = operator(x, attention_mask)
-            states.append(x)
+        states = None
+        if wanted:
+            states = tuple(accumulate(self.chain, lambda x, operator: operator(x, attention_mask), initial=x))
+            x = states[-1]
+        else:
+            x = run_for_head(self.chain, self._first_token_from, x, attention_mask)
         logits = self.head(x, attention_mask)
         loss = None if labels is None else F.cross_entropy(logits, labels)
-        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        output = SequenceClassifierOutput(
-            loss=loss, logits=logits, hidden_states=tuple(states) if wanted else None
-        )
+        output = SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=states)
         as_dict = self.config.return_dict if return_dict is None else return_dict
         return output if as_dict else output.to_tuple()

@@ -1,9 +1,12 @@
 """The operators of a chain, one residual sub-layer each: x = LN(x + dropout(op(x))), on x (B, T, D).
 
 Attention and feed-forward are BERT's two halves of a layer, of any number of heads and any width. In an ONNX
-export attention becomes ONNX Runtime's own operator, so that no pattern has to be found in the graph."""
+export attention becomes ONNX Runtime's own operator, so that no pattern has to be found in the graph. With
+`first_token` an operator computes the first token's output only, (B, 1, D)."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -31,22 +34,22 @@ class Attention(nn.Module):
         self.norm = nn.LayerNorm(width, eps=layer_norm_eps)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
-        q, k, v = self.query(x), self.key(x), self.value(x)  # (B, T, h*d)
+    def forward(self, x: Tensor, attention_mask: Tensor, *, first_token: bool = False) -> Tensor:
+        asking = x[:, :1] if first_token else x  # (B, Q, D)
+        q, k, v = self.query(asking), self.key(x), self.value(x)  # (B, Q, h*d), (B, T, h*d) twice
         if torch.onnx.is_in_onnx_export():
             mixed = self._mix_in_onnx(q, k, v, attention_mask)
         else:
             mixed = self._mix(q, k, v, attention_mask)
-        return self.norm(x + self.dropout(self.output(mixed)))
+        return self.norm(asking + self.dropout(self.output(mixed)))
 
     def _mix(self, q: Tensor, k: Tensor, v: Tensor, attention_mask: Tensor) -> Tensor:
-        batch, length, inner = q.shape
-        q, k, v = (part.view(batch, length, self.num_heads, -1).transpose(1, 2) for part in (q, k, v))
+        q, k, v = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in (q, k, v))
         # A finite floor, not -inf: a row without any token would be NaN.
         bias = (1 - attention_mask[:, None, None, :].to(q.dtype)) * torch.finfo(q.dtype).min  # (B, 1, 1, T)
         rate = self.dropout.p if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate)  # (B, h, T, d)
-        return mixed.transpose(1, 2).reshape(batch, length, inner)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate)  # (B, h, Q, d)
+        return mixed.transpose(1, 2).flatten(2)
 
     def _mix_in_onnx(self, q: Tensor, k: Tensor, v: Tensor, attention_mask: Tensor) -> Tensor:
         return torch.onnx.ops.symbolic(
@@ -71,7 +74,8 @@ class FeedForward(nn.Module):
         self.norm = nn.LayerNorm(dimensions.hidden_size, eps=layer_norm_eps)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attention_mask: Tensor, *, first_token: bool = False) -> Tensor:
+        x = x[:, :1] if first_token else x
         return self.norm(x + self.dropout(self.output(F.gelu(self.inner(x)))))
 
 
@@ -92,10 +96,13 @@ class SeparableConvolution(nn.Module):
         self.norm = nn.LayerNorm(width, eps=layer_norm_eps)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attention_mask: Tensor, *, first_token: bool = False) -> Tensor:
         kept = x * attention_mask.unsqueeze(-1).to(x.dtype)
         image = kept.transpose(1, 2).unsqueeze(2)  # (B, D, 1, T)
-        mixed = F.gelu(self.depthwise(image)).squeeze(2).transpose(1, 2)  # (B, T, D)
+        convolved = self.depthwise(image)
+        if first_token:
+            x, convolved = x[:, :1], convolved[..., :1]
+        mixed = F.gelu(convolved).squeeze(2).transpose(1, 2)  # (B, T, D)
         return self.norm(x + self.dropout(self.pointwise(mixed)))
 
 
@@ -119,6 +126,17 @@ def build_operator(
     if operator.kind == "identity":
         raise ValueError("identity has no module; leave the position out")
     return MODULES[operator.kind](operator, dimensions, dropout=dropout, layer_norm_eps=layer_norm_eps)
+
+
+def run_for_head(chain: Iterable[nn.Module], start: int, x: Tensor, attention_mask: Tensor) -> Tensor:
+    """The chain's output (B, T, D); from the operator at `start` on at the first token only, (B, 1, D).
+
+    `start` is `first_token_from` of the chain: what the head never reads is not computed.
+    """
+    for index, operator in enumerate(chain):
+        # Later operators are given one token.
+        x = operator(x, attention_mask, first_token=True) if index == start else operator(x, attention_mask)
+    return x
 
 
 def initialize(module: nn.Module, generator: torch.Generator | None = None, std: float = 0.02) -> None:

@@ -1,5 +1,8 @@
 """Costs as sums over the positions, and integer programs over how often each operator is chosen.
 
+Where the head reads the first token only, an operator's price depends on whether a later one mixes tokens
+(`space.first_token_from`): then costs are sums within each part of the space that settles which is the last.
+
 Positions that offer the same at the same price are one group, of which only the number of times each operator
 stands in it counts. HiGHS solves the programs (Huangfu & Hall 2018, doi 10.1007/s12532-017-0130-5) through
 `scipy.optimize.milp`.
@@ -17,7 +20,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from bertcompress.search.budget import Budget, CostOf
 from bertcompress.search.integer_program import AdditiveCosts, Array
-from bertcompress.space import Child, Operator, SearchSpace
+from bertcompress.space import MIXING_KINDS, Child, Operator, SearchSpace
 
 Counts: TypeAlias = tuple[int, ...]
 Box: TypeAlias = tuple[Counts, Counts]  # the least and the most of every count
@@ -35,7 +38,7 @@ def additive_costs(space: SearchSpace, cost_of: CostOf, rng: random.Random) -> A
     """What every operator adds when it takes its position's place in the smallest child, whose costs stay.
 
     Raises:
-        ValueError: the costs are not sums over the positions, as `rng`'s children show.
+        ValueError: costs are not sums over positions (see `additive_parts`), as `rng`'s children show.
     """
     start = space.smallest()
     cost = cost_of(start)
@@ -50,6 +53,20 @@ def additive_costs(space: SearchSpace, cost_of: CostOf, rng: random.Random) -> A
         if not np.allclose(expected, true, rtol=1e-6, atol=0.0):
             raise ValueError(f"costs are not sums over positions: {expected} expected of {child}, not {true}")
     return AdditiveCosts(constant, tuple(added))
+
+
+def additive_parts(space: SearchSpace) -> list[SearchSpace]:
+    """The space in parts within which costs are sums over the positions; each child is in one of them.
+
+    It is whole, but under "cls" pooling: there a part settles the last position that mixes tokens, if any.
+    """
+    if space.dimensions.pooling != "cls":
+        return [space]
+    mixing = [tuple(o for o in operators if o.kind in MIXING_KINDS) for operators in space.choices]
+    still = [tuple(o for o in operators if o.kind not in MIXING_KINDS) for operators in space.choices]
+    parts = [tuple(still)]
+    parts += [(*space.choices[:last], mixing[last], *still[last + 1 :]) for last in range(len(space.choices))]
+    return [SearchSpace(space.dimensions, choices) for choices in parts if all(choices)]
 
 
 @dataclass(frozen=True)
@@ -94,6 +111,12 @@ class CountProgram:
             chosen = [operator for operator in group.operators for _ in range(next(remaining))]
             placed |= dict(zip(group.positions, chosen, strict=True))
         return tuple(placed[position] for position in range(len(placed)))
+
+    @classmethod
+    def of_parts(cls, space: SearchSpace, cost_of: CostOf, rng: random.Random) -> list[CountProgram]:
+        """A program for each part of the space in which costs are sums."""
+        names = cost_of(space.smallest()).names
+        return [cls(part, additive_costs(part, cost_of, rng), names) for part in additive_parts(space)]
 
     def most_central(self, budgets: Sequence[Budget], box: Box) -> tuple[Counts, float] | None:
         """Counts whose least distance to any limit, as a share of it, is greatest, and that share.
@@ -167,6 +190,12 @@ class CountProgram:
         if result.x is None:
             raise RuntimeError(f"the integer program was not solved: {result.message}")
         return tuple(round(count) for count in result.x[:num_counts]), float(result.x[-1]) / SHARE_SCALE
+
+
+def reach(programs: Sequence[CountProgram], name: str) -> tuple[float, float]:
+    """The smallest and the largest value of one cost over all children of the programs' parts."""
+    smallest, largest = zip(*(program.reach(name) for program in programs), strict=True)
+    return min(smallest), max(largest)
 
 
 def _like_positions(space: SearchSpace, costs: AdditiveCosts) -> list[_Group]:

@@ -11,18 +11,41 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from bertcompress.search.additive import additive_costs
+from bertcompress.search.additive import additive_costs, additive_parts
 from bertcompress.search.budget import Budgets, CostOf, SampleChild
 from bertcompress.search.driver import Evaluation
-from bertcompress.search.integer_program import Choice, Range, solve
+from bertcompress.search.integer_program import AdditiveCosts, Array, Choice, Range, solve
 from bertcompress.search.placement import can_pack, packed
 from bertcompress.search.surrogates import AdditiveScores
 from bertcompress.space import IDENTITY, Child, SearchSpace, canonical
 
 MOST_REPETITIONS = 50
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of the space in which costs are sums: which operators of the whole it allows, and costs."""
+
+    allowed: tuple[Array, ...]
+    costs: AdditiveCosts
+
+    @classmethod
+    def of(cls, whole: SearchSpace, part: SearchSpace, costs: AdditiveCosts) -> _Part:
+        """The part by the whole space's operators; what it does not allow costs what its cheapest does."""
+        allowed, rows = [], []
+        for operators, kept, added in zip(whole.choices, part.choices, costs.operators, strict=True):
+            allowed.append(np.array([float(operator in kept) for operator in operators]))
+            least = added.min(axis=0)
+            rows.append(np.array([added[kept.index(o)] if o in kept else least for o in operators]))
+        return cls(tuple(allowed), AdditiveCosts(costs.constant, tuple(rows)))
+
+
+def _total(scores: Sequence[Array], choice: Choice) -> float:
+    return sum(float(row[index]) for row, index in zip(scores, choice, strict=True))
 
 
 class Exact:
@@ -44,7 +67,10 @@ class Exact:
         if design_size < 2:
             raise ValueError(f"design of {design_size}: use 2 or more")
         self._space, self._sample, self._cost_of, self._budgets = space, sample, cost_of, budgets
-        self._costs = additive_costs(space, cost_of, random.Random(0))
+        self._parts = [
+            _Part.of(space, part, additive_costs(part, cost_of, random.Random(0)))
+            for part in additive_parts(space)
+        ]
         bounds = budgets.bounds(cost_of(space.smallest()).names)
         self._ranges = [Range(lower, upper) for _, lower, upper in bounds]
         self._packs = can_pack(space)
@@ -86,17 +112,11 @@ class Exact:
             [evaluation.score for evaluation in self._scored],
         )
 
-    def _optimum(self, scores: Sequence[np.ndarray]) -> Child | None:
+    def _optimum(self, scores: Sequence[Array]) -> Child | None:
         """The best child that was not proposed before; None when there is none."""
         repeated: list[Choice] = []
         for _ in range(MOST_REPETITIONS):
-            choice = solve(
-                scores,
-                self._costs,
-                self._ranges,
-                excluded=[*self._proposed.values(), *repeated],
-                identities=self._identities,
-            )
+            choice = self._best(scores, [*self._proposed.values(), *repeated])
             if choice is None:
                 return None
             child = tuple(o[index] for o, index in zip(self._space.choices, choice, strict=True))
@@ -105,6 +125,25 @@ class Exact:
                 return child
             repeated.append(choice)
         return None
+
+    def _best(self, scores: Sequence[Array], excluded: Sequence[Choice]) -> Choice | None:
+        """The choice with the lowest sum of scores over all parts of the space."""
+        found = [
+            choice
+            for part in self._parts
+            if (
+                choice := solve(
+                    scores,
+                    part.costs,
+                    self._ranges,
+                    excluded=excluded,
+                    identities=self._identities,
+                    allowed=part.allowed,
+                )
+            )
+            is not None
+        ]
+        return min(found, key=lambda choice: _total(scores, choice), default=None)
 
     def _note(self, placed: Child) -> None:
         child = self._placed(placed)

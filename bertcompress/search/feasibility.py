@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from bertcompress.errors import BudgetError
-from bertcompress.search.additive import Box, CountProgram, Counts, additive_costs
+from bertcompress.search.additive import Box, CountProgram, Counts, reach
 from bertcompress.search.budget import Budget, Budgets, Cost, CostOf, format_value
 from bertcompress.space import Child, SearchSpace
 
+# One for each part of the space (see additive).
+Programs: TypeAlias = Sequence[CountProgram]
 # As near to a limit as this share of it, the true costs decide and not the solver's.
 UNDECIDED_SHARE = 1e-6
 
@@ -40,8 +43,8 @@ def check_feasible(space: SearchSpace, cost_of: CostOf, budgets: Budgets, rng: r
     child = fitting_child(space, cost_of, budgets, rng)
     if child is not None:
         return child
-    program = _program(space, cost_of, rng)
-    problems = _single_problems(program, cost_of, budgets) or _joint_problems(program, cost_of, budgets)
+    programs = CountProgram.of_parts(space, cost_of, rng)
+    problems = _single_problems(programs, cost_of, budgets) or _joint_problems(programs, cost_of, budgets)
     raise BudgetError.from_problems("budget", problems)
 
 
@@ -49,22 +52,23 @@ def fitting_child(space: SearchSpace, cost_of: CostOf, budgets: Budgets, rng: ra
     """As `check_feasible`, but None where no child fits, and no word why."""
     if not budgets.limits:
         return space.smallest()
-    return _fitting_child(_program(space, cost_of, rng), cost_of, budgets)
+    return _fitting_child(CountProgram.of_parts(space, cost_of, rng), cost_of, budgets)
 
 
 def nearest_child(space: SearchSpace, cost_of: CostOf, budgets: Budgets, rng: random.Random) -> PricedChild:
     """The child that breaks the budgets by the least sum of shares: what to ask for where none fits."""
-    program = _program(space, cost_of, rng)
-    nearest = _nearest(program, cost_of, budgets)
+    nearest = _nearest(CountProgram.of_parts(space, cost_of, rng), cost_of, budgets)
     assert nearest is not None, "without hard limits every child is allowed"
     return nearest
 
 
-def _program(space: SearchSpace, cost_of: CostOf, rng: random.Random) -> CountProgram:
-    return CountProgram(space, additive_costs(space, cost_of, rng), cost_of(space.smallest()).names)
+def _fitting_child(programs: Programs, cost_of: CostOf, budgets: Budgets) -> Child | None:
+    """The child that is farthest inside the budgets, of the programs' bests."""
+    found = [best for program in programs if (best := _most_central(program, cost_of, budgets)) is not None]
+    return max(found, key=lambda best: best[0])[1] if found else None
 
 
-def _fitting_child(program: CountProgram, cost_of: CostOf, budgets: Budgets) -> Child | None:
+def _most_central(program: CountProgram, cost_of: CostOf, budgets: Budgets) -> tuple[float, Child] | None:
     boxes = [program.whole]
     while boxes:
         box = boxes.pop()
@@ -74,7 +78,7 @@ def _fitting_child(program: CountProgram, cost_of: CostOf, budgets: Budgets) -> 
         counts, share = solution
         child = program.child(counts)
         if budgets.fits(cost_of(child)):
-            return child
+            return share, child
         if share > -UNDECIDED_SHARE:
             boxes.extend(_without(box, counts))
     return None
@@ -92,29 +96,28 @@ def _without(box: Box, counts: Counts) -> Iterator[Box]:
 
 
 def _nearest(
-    program: CountProgram, cost_of: CostOf, soft: Budgets, hard: Budgets | None = None
+    programs: Programs, cost_of: CostOf, soft: Budgets, hard: Budgets | None = None
 ) -> PricedChild | None:
-    counts = program.least_overshoot(soft.limits, hard.limits if hard else ())
-    if counts is None:
-        return None
-    child = program.child(counts)
-    return PricedChild(child, cost_of(child))
+    solutions = [(p, p.least_overshoot(soft.limits, hard.limits if hard else ())) for p in programs]
+    children = [program.child(counts) for program, counts in solutions if counts is not None]
+    priced = [PricedChild(child, cost_of(child)) for child in children]
+    return min(priced, key=lambda one: soft.overshoot(one.cost), default=None)
 
 
-def _single_problems(program: CountProgram, cost_of: CostOf, budgets: Budgets) -> list[str]:
+def _single_problems(programs: Programs, cost_of: CostOf, budgets: Budgets) -> list[str]:
     """What is wrong with each budget that no child meets even when the others are dropped."""
     problems = []
     for budget in budgets.limits:
         alone = Budgets((budget,))
-        if _fitting_child(program, cost_of, alone) is None:
-            nearest = _nearest(program, cost_of, alone)
+        if _fitting_child(programs, cost_of, alone) is None:
+            nearest = _nearest(programs, cost_of, alone)
             assert nearest is not None, "without hard limits every child is allowed"
-            problems.append(f"{budget.name}: {_unreachable(program, budget, nearest)}")
+            problems.append(f"{budget.name}: {_unreachable(programs, budget, nearest)}")
     return problems
 
 
-def _unreachable(program: CountProgram, budget: Budget, nearest: PricedChild) -> str:
-    smallest, largest = program.reach(budget.name)
+def _unreachable(programs: Programs, budget: Budget, nearest: PricedChild) -> str:
+    smallest, largest = reach(programs, budget.name)
     reached = f"{format_value(budget.name, nearest.cost[budget.name])} by {nearest.name}"
     if budget.upper is not None and budget.upper < smallest:
         limit = format_value(budget.name, budget.upper)
@@ -125,18 +128,18 @@ def _unreachable(program: CountProgram, budget: Budget, nearest: PricedChild) ->
     return f"no child has {budget}; the nearest is {reached}; widen the range"
 
 
-def _joint_problems(program: CountProgram, cost_of: CostOf, budgets: Budgets) -> list[str]:
+def _joint_problems(programs: Programs, cost_of: CostOf, budgets: Budgets) -> list[str]:
     """For each budget the nearest value within all others, and the child that is nearest to all together."""
     problems = []
     for budget in budgets.limits:
         others = Budgets(tuple(other for other in budgets.limits if other is not budget))
         words = f"{budget.name}: {budget} cannot be met together with {' and '.join(_words(others))}"
-        nearest = _nearest(program, cost_of, Budgets((budget,)), hard=others)
+        nearest = _nearest(programs, cost_of, Budgets((budget,)), hard=others)
         if nearest is not None:
             value = format_value(budget.name, nearest.cost[budget.name])
             words += f"; within that the nearest is {value} by {nearest.name}"
         problems.append(words)
-    together = _nearest(program, cost_of, budgets)
+    together = _nearest(programs, cost_of, budgets)
     assert together is not None, "without hard limits every child is allowed"
     reached = [f"{b.name} {format_value(b.name, together.cost[b.name])}" for b in budgets.limits]
     return [*problems, f"nearest to all together is {', '.join(reached)} by {together.name}; allow that much"]

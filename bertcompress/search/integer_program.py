@@ -61,14 +61,16 @@ def solve(
     *,
     excluded: Iterable[Choice] = (),
     identities: Sequence[int] = (),
+    allowed: Sequence[Array] | None = None,
 ) -> Choice | None:
     """The choice with the lowest sum of `scores` whose costs are in `ranges`; None is the proof of none.
 
-    `scores` holds an array (number of operators,) a position. `excluded` choices are cut off. `identities`,
+    `scores` holds an array (number of operators,) a position, and so does `allowed`, which is 1 for operators
+    that may be chosen (all by default). `excluded` choices are cut off. `identities`,
     the identity's index at each position, restricts choices to those whose identities all stand at the end,
     so that every network is met in one placement only.
     """
-    model = _Model(scores)
+    model = _Model(scores, allowed)
     for kind, wanted in enumerate(ranges):
         model.keep_within([rows[:, kind] for rows in costs.operators], float(costs.constant[kind]), wanted)
     model.pack(identities)
@@ -92,14 +94,14 @@ def _rounding(bound: float) -> float:
 class _Model:
     """The binary variables of a space, which of a position's operators is chosen, and the rows so far."""
 
-    def __init__(self, scores: Sequence[Array]) -> None:
+    def __init__(self, scores: Sequence[Array], allowed: Sequence[Array] | None = None) -> None:
         self._sizes = [len(row) for row in scores]
         self._starts = np.concatenate([[0], np.cumsum(self._sizes)]).astype(int)
         self._num_variables = int(self._starts[-1])
         shifted = np.concatenate([row - row.min() for row in scores])
         spread = sum(float(row.max() - row.min()) for row in scores)
         self._objective = shifted * (SCORE_SCALE / spread if spread > 0 else 1.0)
-        self._most = np.ones(self._num_variables)
+        self._most = np.ones(self._num_variables) if allowed is None else np.concatenate(allowed)
         self._rows: list[tuple[Array, float, float]] = []
         for position in range(len(scores)):
             row = np.zeros(self._num_variables)
