@@ -133,13 +133,13 @@ def check(seed: int, index: int, precisions: list[str]) -> dict[str, Any]:
                 gate = f"{precision}: audit"
                 audit(path, architecture, precision=precision)
                 gate = f"{precision}: weights"
-                check_weights(path, model, precision=precision)
+                weights = check_weights(path, model, precision=precision)
                 if precision == "int8_static":
                     gate = f"{precision}: scales"
                     check_scales(path, made[precision]["activations"])
                 if precision in NARROWED:
                     gate = f"{precision}: wiring"
-                    check_wiring(path, model, reference, precision=precision)
+                    check_wiring(path, model, weights, reference, precision=precision)
                 gate = f"{precision}: logits"
                 errors[precision] = compare(path, reference, precision=precision).max_logit_error
         found["max_logit_errors"] = errors

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bertcompress.export.runtime import OnnxClassifier as OnnxClassifier
+    from bertcompress.export.runtime_tokens import OnnxQuestionAnswerer as OnnxQuestionAnswerer
+    from bertcompress.export.runtime_tokens import OnnxTokenClassifier as OnnxTokenClassifier
     from bertcompress.model import (
         CompactBertForSequenceClassification as CompactBertForSequenceClassification,
     )
@@ -25,6 +27,8 @@ _HOME = {
     "Architecture": "bertcompress.space",
     "CompactBertForSequenceClassification": "bertcompress.model",
     "OnnxClassifier": "bertcompress.export.runtime",
+    "OnnxQuestionAnswerer": "bertcompress.export.runtime_tokens",
+    "OnnxTokenClassifier": "bertcompress.export.runtime_tokens",
     "SearchSpace": "bertcompress.space",
     "SuperBert": "bertcompress.supernet",
     "list_recipes": "bertcompress.recipe",

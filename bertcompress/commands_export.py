@@ -1,4 +1,4 @@
-"""`bertcompress export-model`: a classifier of BERT's family as fused, verified ONNX files, without a run."""
+"""`bertcompress export-model`: a model of BERT's family as fused, verified ONNX files, without a run."""
 
 from __future__ import annotations
 
@@ -32,20 +32,23 @@ def export_model(
     sequence_length: Annotated[int, typer.Option(min=1, help="Tokens a row, for the timing.")] = 32,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a session, for the timing.")] = 1,
 ) -> None:
-    """Export a BERT, MiniLM, RoBERTa, DistilBERT, ELECTRA or compact classifier to ONNX, verified."""
+    """Export a BERT, MiniLM, RoBERTa, DistilBERT, ELECTRA or compact model to ONNX, verified.
+
+    It may classify texts, score them by a number, classify tokens, or answer questions from a text.
+    """
     with plain_errors():
         from bertcompress.export.calibration import Calibration
         from bertcompress.export.folder import Rows, export_folder
         from bertcompress.export.optimize import timer
         from bertcompress.export.recommend import Trial
-        from bertcompress.export.teachers import label_names_of, load_classifier
+        from bertcompress.export.teachers import label_names_of, load_model
         from bertcompress.export.verify import input_limits
         from bertcompress.measure import Conditions
         from bertcompress.teacher import load_tokenizer
         from bertcompress.teacher_source import resolve_teacher
 
         location = resolve_teacher(source)
-        model = load_classifier(location)
+        model = load_model(location)
         tokenizer = load_tokenizer(location)
         longest = min(max_length or CALIBRATED_LENGTH, input_limits(model.config).max_length)
         conditions = Conditions(batch_size, sequence_length, threads)

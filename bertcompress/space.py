@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 from bertcompress.errors import SpaceError
 
 OperatorKind: TypeAlias = Literal["mha", "ffn", "conv", "identity"]
-Pooling: TypeAlias = Literal["cls", "mean", "mean_max"]
+# How tokens become the head's vector; with "none" each token keeps its own, for heads that classify tokens.
+Pooling: TypeAlias = Literal["cls", "mean", "mean_max", "none"]
 # Kinds of operators in which a token's output depends on other tokens.
 MIXING_KINDS = ("mha", "conv")
 _NAME = re.compile(r"(mha|ffn|conv)([0-9]+)")
@@ -196,7 +197,9 @@ class Architecture:
         embeddings = d.vocab_size * d.embedding_size + rows * d.hidden_size
         if d.embedding_size < d.hidden_size:
             embeddings += d.embedding_size * d.hidden_size
-        head = d.pooled_size * d.hidden_size + d.hidden_size + d.hidden_size * d.num_labels + d.num_labels
+        head = d.hidden_size * d.num_labels + d.num_labels
+        if d.pooling != "none":
+            head += d.pooled_size * d.hidden_size + d.hidden_size
         encoder = sum(operator_parameters(operator, d) for operator in self.operators)
         return {"embeddings": embeddings, "encoder": encoder, "head": head}
 
@@ -217,6 +220,8 @@ class Architecture:
             for index, operator in enumerate(self.operators)
         )
         head = d.hidden_size * (d.pooled_size + d.num_labels)
+        if d.pooling == "none":
+            head = sequence_length * d.hidden_size * d.num_labels
         return batch_size * (projection + encoder + head)
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bertcompress.export.heads import HEADS, SEQUENCE, SPAN, TOKEN, Head
 from bertcompress.space import Architecture
 
 COLUMNS = (
-    "precision", "file", "size, MiB", "p50, ms", "metric", "largest logit error", "same class as PyTorch",
+    "precision", "file", "size, MiB", "p50, ms", "metric", "largest logit error", "same answer as PyTorch",
     "recommended",
 )  # fmt: skip
 # Where a file's scales of activations come from.
 SCALES = {"int8": "as they come (dynamic)", "int8_static": "read off rows of data, once (static)"}
 FOLDER = "PATH/TO/THIS/FOLDER"
+# The class that serves a folder without torch, from which module, and a call of it.
+SERVED_BY = {
+    SEQUENCE: (
+        "runtime", "OnnxClassifier", "classifier",
+        'classifier.classify(["a text", ("a text", "and its pair")])',
+    ),
+    TOKEN: ("runtime_tokens", "OnnxTokenClassifier", "tagger", 'tagger.entities(["a text"])'),
+    SPAN: (
+        "runtime_tokens", "OnnxQuestionAnswerer", "reader", 'reader.answer([("a question", "a text")])'
+    ),
+}  # fmt: skip
 
 
 def model_card(record: Mapping[str, Any], about: Mapping[str, str]) -> str:
@@ -21,10 +33,11 @@ def model_card(record: Mapping[str, Any], about: Mapping[str, str]) -> str:
 
     `about` holds what only the caller knows, e.g. {"recipe": "sst2-small", "seed": "0"}; "name" is the title.
     """
+    head = _head(record)
     lines = [
-        *("---", "library_name: transformers", "pipeline_tag: text-classification"),
+        *("---", "library_name: transformers", f"pipeline_tag: {head.task}"),
         *("tags:", "- bertcompress", "- onnx", "---"),
-        *("", f"# {about.get('name', 'A text classifier')}", ""),
+        *("", f"# {about.get('name', f'A {head.noun}')}", ""),
         *(f"- {name}: {value}" for name, value in _facts(record, about).items()),
         *("", "## Measured", "", *_table(record["precisions"]), "", *_how_measured(record)),
         *("", "## Use", "", *_use(record)),
@@ -33,13 +46,18 @@ def model_card(record: Mapping[str, Any], about: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _head(record: Mapping[str, Any]) -> Head:
+    return next(head for head in HEADS if head.task == record["task"])
+
+
 def _facts(record: Mapping[str, Any], about: Mapping[str, str]) -> dict[str, str]:
     architecture, weights = Architecture.from_dict(record["architecture"]), record["weights"]
     dimensions, obstacles = architecture.dimensions, weights["why_not_stock"]
     kept_as = f"`{weights['class']}`"
     counts = f"{weights['num_parameters']:,}", f"{weights['num_in_word_embeddings']:,}"
+    labels = {} if _head(record) == SPAN else {"labels": ", ".join(record["label_names"])}
     return {
-        "labels": ", ".join(record["label_names"]),
+        **labels,
         "operators": " -> ".join(operator.name for operator in architecture.operators) or "none",
         "hidden size": f"{dimensions.hidden_size}, embedded in {dimensions.embedding_size}",
         "parameters": f"{counts[0]}, of which {counts[1]} embed words",
@@ -90,42 +108,47 @@ def _how_measured(record: Mapping[str, Any]) -> list[str]:
 
 def _use(record: Mapping[str, Any]) -> list[str]:
     precision, entry = next(iter(record["precisions"].items()))
+    head = _head(record)
+    module, served_by, name, call = SERVED_BY[head]
+    suffix = head.class_suffix
+    page = ("", "In a browser: `examples/browser` of bertcompress, a page that takes this folder.")
+    script = ("", "`examples/serve_without_torch.py` of bertcompress does it without bertcompress.")
     stock = not record["weights"]["why_not_stock"]
     known = () if stock else ("import bertcompress.model  # makes compact models known to transformers",)
     return [
         *("Without torch (numpy, tokenizers and onnxruntime):", ""),
         *_python(
-            "from bertcompress.export.runtime import OnnxClassifier",
+            f"from bertcompress.export.{module} import {served_by}",
             "",
-            f'classifier = OnnxClassifier("{FOLDER}", precision="{precision}", num_threads=1)',
-            'classifier.classify(["a text", ("a text", "and its pair")])',
+            f'{name} = {served_by}("{FOLDER}", precision="{precision}", num_threads=1)',
+            call,
         ),
-        *("", "`examples/serve_without_torch.py` of bertcompress does it without bertcompress."),
+        *(script if head == SEQUENCE else ()),
         *("", "With transformers, the PyTorch weights:", ""),
         *_python(
             *known,
-            "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
+            f"from transformers import AutoModel{suffix}, AutoTokenizer",
             "",
-            f'model = AutoModelForSequenceClassification.from_pretrained("{FOLDER}")',
+            f'model = AutoModel{suffix}.from_pretrained("{FOLDER}")',
             f'tokenizer = AutoTokenizer.from_pretrained("{FOLDER}")',
         ),
         *("", 'With optimum, in an environment of its own (`pip install "optimum-onnx[onnxruntime]"`):', ""),
-        *_python(*_optimum(entry["file"], stock)),
-        *("", "In a browser: `examples/browser` of bertcompress, a page that takes this folder."),
+        *_python(*_optimum(entry["file"], stock, suffix)),
+        *(page if head == SEQUENCE else ()),
     ]
 
 
-def _optimum(file: str, stock: bool) -> list[str]:
+def _optimum(file: str, stock: bool, suffix: str) -> list[str]:
     """Lines that load a file in optimum, whose transformers knows no compact_bert."""
     config = [] if stock else [f'    config=PretrainedConfig.from_pretrained("{FOLDER}"),']
     return [
         "from onnxruntime import GraphOptimizationLevel, SessionOptions",
-        "from optimum.onnxruntime import ORTModelForSequenceClassification",
+        f"from optimum.onnxruntime import ORTModel{suffix}",
         "from transformers import AutoTokenizer" + ("" if stock else ", PretrainedConfig"),
         "",
         "options = SessionOptions()",
         "options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_BASIC",
-        "model = ORTModelForSequenceClassification.from_pretrained(",
+        f"model = ORTModel{suffix}.from_pretrained(",
         f'    "{FOLDER}",',
         f'    file_name="{file}",',
         *config,

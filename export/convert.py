@@ -8,7 +8,7 @@ import copy
 import gc
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,26 +17,29 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from bertcompress.errors import ExportError
+from bertcompress.export.heads import SEQUENCE, Head
 from bertcompress.export.optimize import MAX_SINGLE_FILE_BYTES
 
 OPSET = 20
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
-OUTPUT_NAME = "logits"
 
 
 class _Logits(nn.Module):
-    """The model as the three arrays in, one array out that a served graph has."""
+    """The model as the three arrays in, and the head's arrays out, that a served graph has."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.names = model, names
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        return self.model(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).logits
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
+    ) -> tuple[Tensor, ...]:
+        output = self.model(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+        return tuple(output[name] for name in self.names)
 
 
-def export_onnx(model: nn.Module, path: Path | str, *, opset: int = OPSET) -> Path:
-    """Write a classifier as ONNX: int64 input_ids, attention_mask, token_type_ids (B, T) to logits (B, C).
+def export_onnx(model: nn.Module, path: Path | str, *, head: Head = SEQUENCE, opset: int = OPSET) -> Path:
+    """Write a model as ONNX: int64 input_ids, attention_mask, token_type_ids (B, T) to the head's logits.
 
     Works on a copy in eval mode on the CPU, so that the model stays as it is. One file, except above
     MAX_SINGLE_FILE_BYTES of weights, which then lie in a second file named PATH.data that has to move along.
@@ -45,7 +48,7 @@ def export_onnx(model: nn.Module, path: Path | str, *, opset: int = OPSET) -> Pa
         ExportError: torch cannot trace the model.
     """
     path = Path(path)
-    wrapped = _Logits(copy.deepcopy(model).cpu().float().eval())
+    wrapped = _Logits(copy.deepcopy(model).cpu().float().eval(), head.outputs)
     num_bytes = sum(parameter.numel() * 4 for parameter in wrapped.parameters())
     # Sizes above 1, which tracing would take for constants; three tensors, as it would merge one given twice.
     ids = torch.ones(2, 8, dtype=torch.long)  # (B, T)
@@ -56,7 +59,7 @@ def export_onnx(model: nn.Module, path: Path | str, *, opset: int = OPSET) -> Pa
                 wrapped,
                 (ids, torch.ones_like(ids), torch.zeros_like(ids)),
                 input_names=INPUT_NAMES,
-                output_names=(OUTPUT_NAME,),
+                output_names=head.outputs,
                 opset_version=opset,
                 dynamo=True,
                 dynamic_shapes=(axes, axes, axes),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bertcompress.errors import ExportError
@@ -17,6 +17,7 @@ from bertcompress.export.audit import audit
 from bertcompress.export.calibration import Calibration
 from bertcompress.export.card import model_card
 from bertcompress.export.convert import OPSET, export_onnx
+from bertcompress.export.heads import SEQUENCE
 from bertcompress.export.optimize import FusionChoice, Timer
 from bertcompress.export.precisions import DECIDED_BY, choose_fusions, write_precisions
 from bertcompress.export.recommend import Trial, precision_problems, recommend
@@ -54,9 +55,10 @@ def export_folder(
 ) -> dict[str, Any]:
     """Write everything that serving needs and give back the record, which is also in export.json.
 
-    `model` is a compact model or a Hugging Face classifier of BERT's family (see teachers). The timer of the
-    `trial` decides the fusions as well. Weights are written as stock BERT where BERT has such a network. The
-    model's configuration takes the label names. `about` goes into the model card, README.md (see card).
+    `model` is a compact model or a Hugging Face one of BERT's family with a head (see teachers, heads). The
+    timer of the `trial` decides the fusions as well. Weights are written as stock BERT where BERT has such a
+    network. The model's configuration takes the label names. `about` goes into the model card, README.md
+    (see card).
 
     Raises:
         ExportError: an unknown precision, int8_static without calibration, a slow tokenizer, or a graph
@@ -74,10 +76,14 @@ def export_folder(
     weights = _write_weights(model, label_names, out_dir)
     _write_tokenizer(tokenizer, max_length, out_dir)
     check_tokenizer(tokenizer, out_dir / "tokenizer.json", max_length)
-    fusions, files = _write_graphs(traced, precisions, out_dir, rows.calibration, trial.timer)
+    head = traced.head if isinstance(traced, TeacherGraph) else SEQUENCE
+    with tempfile.TemporaryDirectory() as folder:
+        converted = export_onnx(traced, Path(folder) / "converted.onnx", head=head)
+        fusions, files = _write_graphs(converted, precisions, out_dir, rows.calibration, trial.timer)
     _check_files(files, out_dir, model, traced, rows)
     recommend(files, out_dir, trial)
     record = {
+        "task": head.task,
         "architecture": traced.architecture.to_dict(),
         "weights": weights,
         "label_names": list(label_names),
@@ -109,11 +115,14 @@ def _check_files(
         made = entry.get("quantization", {})
         kept = made.get("sensitivity", {}).get("kept_nodes", ())
         entry["audit"] = audit(path, traced.architecture, precision=precision, num_kept=len(kept))
-        entry["weights_checked"] = check_weights(path, model, precision=precision)
+        weights = check_weights(path, model, precision=precision)
+        entry["weights_checked"] = len(weights.matched)
         if "activations" in made:
             entry["scales_checked"] = check_scales(path, made["activations"])
         if precision in NARROWED:
-            entry["max_logit_error_of_wiring"] = check_wiring(path, model, reference, precision=precision)
+            entry["max_logit_error_of_wiring"] = check_wiring(
+                path, model, weights, reference, precision=precision
+            )
         entry.update(compare(path, reference, precision=precision).to_dict())
 
 
@@ -163,7 +172,7 @@ def _write_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int, out_di
 
 
 def _write_graphs(
-    traced: nn.Module,
+    converted: Path,
     precisions: Sequence[str],
     out_dir: Path,
     calibration: Calibration | None,
@@ -173,19 +182,15 @@ def _write_graphs(
     files: dict[str, dict[str, Any]] = {
         name: {"file": FILE_OF[name]} for name in FILE_OF if name in precisions
     }
-    with tempfile.TemporaryDirectory() as folder:
-        converted = export_onnx(traced, Path(folder) / "converted.onnx")
-        fusions: dict[str, FusionChoice] = {}
-        for decided_by in dict.fromkeys(DECIDED_BY[name] for name in files):
-            paths = {
-                name: out_dir / entry["file"]
-                for name, entry in files.items()
-                if DECIDED_BY[name] == decided_by
-            }
-            fusion = FusionChoice() if timer is None else choose_fusions(converted, timer, decided_by)
-            for name, made in write_precisions(converted, paths, fusion, calibration).items():
-                files[name]["quantization"] = made
-            fusions[decided_by] = fusion
+    fusions: dict[str, FusionChoice] = {}
+    for decided_by in dict.fromkeys(DECIDED_BY[name] for name in files):
+        paths = {
+            name: out_dir / entry["file"] for name, entry in files.items() if DECIDED_BY[name] == decided_by
+        }
+        fusion = FusionChoice() if timer is None else choose_fusions(converted, timer, decided_by)
+        for name, made in write_precisions(converted, paths, fusion, calibration).items():
+            files[name]["quantization"] = made
+        fusions[decided_by] = fusion
     return fusions, files
 
 

@@ -18,6 +18,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from bertcompress.errors import ExportError
 from bertcompress.export.attention import ATTENTION
 from bertcompress.export.optimize import save_model
+from bertcompress.export.weight_only import BLOCK_SCALES, BLOCKED
 
 PARTS = ("query", "key", "value")
 # In the name of a packed weight (D, 3 * H), of its bias (3 * H), and of whatever a quantizer makes of them.
@@ -77,7 +78,7 @@ def unpacked(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if PACKED not in name or not values.ndim:
             parts[name] = values
             continue
-        axis = 0 if name.endswith(("_Q4", "_Q8", "_scales")) else -1
+        axis = 0 if name.endswith((*BLOCKED, BLOCK_SCALES)) else -1
         for part, piece in zip(PARTS, np.split(values, len(PARTS), axis), strict=True):
             parts[f"{part} of {name}"] = piece
     return parts

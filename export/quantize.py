@@ -7,13 +7,13 @@ from __future__ import annotations
 import logging
 import platform
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import helper
+from onnx import NodeProto, helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from bertcompress.export.optimize import (
@@ -112,8 +112,15 @@ def _prepare(path_in: Path, path_out: Path) -> list[str]:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     onnx.save(model, path_out)
+    return head_nodes(nodes)
+
+
+def head_nodes(nodes: Iterable[NodeProto]) -> list[str]:
+    """Names of the head's dense layers, which stay in fp32: of all dense layers they alone are Gemm.
+
+    A quantizer first rewrites a Gemm into a MatMul of another name, which is here too.
+    """
     kept = [node.name for node in nodes if node.op_type == "Gemm"]
-    # The quantizer first rewrites a Gemm into a MatMul of this name.
     return kept + [f"{name}_MatMul" for name in kept]
 
 

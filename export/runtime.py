@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from bertcompress.errors import DataError, ExportError
+from bertcompress.export.heads import SEQUENCE, Head, head_of_session
 from bertcompress.measure import run, session
 
 FILE_OF = {
@@ -27,12 +28,10 @@ FILE_OF = {
 Text: TypeAlias = str | tuple[str, str]
 
 
-class OnnxClassifier:
-    """A text classifier read from an exported folder; texts beyond `max_length` tokens are truncated.
+class OnnxModel:
+    """What serving has in common for all heads: a folder's files, its labels, and inputs that are checked."""
 
-    Raises:
-        ExportError: the folder lacks the file of this precision, the tokenizer or the configuration.
-    """
+    head: ClassVar[Head]
 
     def __init__(
         self,
@@ -47,6 +46,7 @@ class OnnxClassifier:
         _check_folder(folder, precision)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.label_names = _label_names(folder, config)
+        self.problem_type: str | None = config.get("problem_type")
         self.vocab_size = int(config["vocab_size"])
         self.type_vocab_size = int(config.get("type_vocab_size", 2))
         self.max_length = _max_length(folder, max_length, int(config["max_position_embeddings"]))
@@ -57,28 +57,10 @@ class OnnxClassifier:
             pad_id=pad_id, pad_token=self._tokenizer.id_to_token(pad_id) or "[PAD]"
         )
         self._session = session(folder / FILE_OF[precision], num_threads, provider)
-
-    def classify(self, texts: Sequence[Text], *, batch_size: int = 32) -> list[dict[str, Any]]:
-        """The best label of every text, or of every pair of texts, and its probability.
-
-        Raises:
-            DataError: rows that are empty, or neither a text nor a pair of texts.
-        """
-        _check_texts(texts)
-        # A batch is padded to its longest row: rows of like length together cost the least.
-        order = sorted(range(len(texts)), key=lambda row: len("".join(texts[row])))
-        results: list[dict[str, Any]] = [{}] * len(texts)
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            encoded = self._tokenizer.encode_batch([texts[row] for row in rows])
-            logits = self.logits(
-                np.array([row.ids for row in encoded]),
-                np.array([row.attention_mask for row in encoded]),
-                np.array([row.type_ids for row in encoded]),
-            )
-            for row, row_logits in zip(rows, logits, strict=True):
-                results[row] = self._best(row_logits)
-        return results
+        found = head_of_session(self._session)
+        if found != self.head:
+            held = "no known head" if found is None else f"a {found.noun}"
+            raise ExportError(f"{folder}: holds {held}; {type(self).__name__} serves a {self.head.noun}")
 
     def logits(
         self,
@@ -86,7 +68,7 @@ class OnnxClassifier:
         attention_mask: np.ndarray | None = None,
         token_type_ids: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Logits (B, C) of token ids (B, T), of any integer type; no mask means no padding.
+        """Logits of token ids (B, T), of any integer type; no mask means no padding. Shapes are in `heads`.
 
         Raises:
             DataError: a shape, an id or a mask that the graph would fail on or silently misread.
@@ -103,11 +85,13 @@ class OnnxClassifier:
         self._check_arrays(arrays)
         return run(self._session, {name: array.astype(np.int64) for name, array in arrays.items()})
 
-    def _best(self, logits: np.ndarray) -> dict[str, Any]:
-        """The label of the highest logit (C,) and its softmax."""
-        shares = np.exp(logits - logits.max())
-        best = int(shares.argmax())
-        return {"label": self.label_names[best], "score": float(shares[best] / shares.sum())}
+    def _encoded_logits(self, rows: Sequence[Encoding]) -> np.ndarray:
+        """Logits of tokenised rows, padded to one length."""
+        return self.logits(
+            np.array([row.ids for row in rows]),
+            np.array([row.attention_mask for row in rows]),
+            np.array([row.type_ids for row in rows]),
+        )
 
     def _check_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         shape = arrays["input_ids"].shape
@@ -129,6 +113,53 @@ class OnnxClassifier:
             problems.append(f"attention_mask: rows {rows} have no token; leave them out")
         if problems:
             raise DataError.from_problems("model inputs", problems)
+
+
+class OnnxClassifier(OnnxModel):
+    """A text classifier read from an exported folder; texts beyond `max_length` tokens are truncated.
+
+    Raises:
+        ExportError: the folder lacks the file of this precision, the tokenizer or the configuration, or its
+            model is none that classifies texts.
+    """
+
+    head = SEQUENCE
+
+    def classify(self, texts: Sequence[Text], *, batch_size: int = 32) -> list[dict[str, Any]]:
+        """The best label of every text, or of every pair of texts, and its probability.
+
+        Of a model with one label, as of one for regression, the score is its logit: the number itself.
+
+        Raises:
+            DataError: rows that are empty, or neither a text nor a pair of texts.
+        """
+        _check_texts(texts)
+        # A batch is padded to its longest row: rows of like length together cost the least.
+        order = sorted(range(len(texts)), key=lambda row: len("".join(texts[row])))
+        results: list[dict[str, Any]] = [{}] * len(texts)
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            logits = self._encoded_logits(self._tokenizer.encode_batch([texts[row] for row in rows]))
+            for row, row_logits in zip(rows, logits, strict=True):
+                results[row] = self._best(row_logits)
+        return results
+
+    def _best(self, logits: np.ndarray) -> dict[str, Any]:
+        """The label of the highest logit (C,) and its softmax; its sigmoid where a text may have several."""
+        best = int(logits.argmax())
+        if len(logits) == 1:
+            score = float(logits[0])
+        elif self.problem_type == "multi_label_classification":
+            score = float(1 / (1 + np.exp(-logits[best])))
+        else:
+            score = float(softmax(logits)[best])
+        return {"label": self.label_names[best], "score": score}
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Shares along the last axis."""
+    shares: np.ndarray = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shares / shares.sum(axis=-1, keepdims=True)
 
 
 def _check_folder(folder: Path, precision: str) -> None:

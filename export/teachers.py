@@ -1,8 +1,8 @@
-"""Plain Hugging Face classifiers of BERT's family as graphs that fuse: BERT, RoBERTa, DistilBERT and ELECTRA.
+"""Plain Hugging Face models of BERT's family as graphs that fuse: BERT, RoBERTa, DistilBERT and ELECTRA.
 
-The family differs in its embeddings and its head, which run as they are. Between them lies the same chain of
-attention and feed-forward everywhere, which runs as our operators on the model's own weights, because those
-export to fused nodes on every version of transformers."""
+The family differs in its embeddings and its heads, which run as they are: of text, of tokens, of questions.
+Between them lies the same chain of attention and feed-forward everywhere, which runs as our operators on the
+model's own weights, because those export to fused nodes on every version of transformers."""
 
 from __future__ import annotations
 
@@ -13,37 +13,56 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 from bertcompress.errors import TeacherError
+from bertcompress.export.heads import HEADS, SEQUENCE, SPAN, TOKEN, Head, head_of_class
 from bertcompress.model import build_operator, run_for_head
 from bertcompress.space import Architecture, Dimensions, first_token_from, teacher_child
 
 Embed = Callable[[Any, Tensor, Tensor], Tensor]
-Head = Callable[[Any, Tensor], Tensor]
-HEAD_SUFFIX = "ForSequenceClassification"
+Classify = Callable[[Any, Tensor], Tensor]
+AUTO_CLASSES = {
+    SEQUENCE: AutoModelForSequenceClassification,
+    TOKEN: AutoModelForTokenClassification,
+    SPAN: AutoModelForQuestionAnswering,
+}
 # Query, key, value, output and layer norm of attention; inner, output and layer norm of the feed-forward.
 Layer = tuple[nn.Module, nn.Module, nn.Module, nn.Module, nn.Module, nn.Module, nn.Module, nn.Module]
 
 
 @dataclass(frozen=True)
 class Family:
-    """How a model type embeds ids (B, T) to (B, T, D), names its layers, and classifies that to (B, C)."""
+    """How a model type embeds ids (B, T) to (B, T, D), names its layers, and classifies texts, to (B, C).
+
+    Tokens and answers are classified alike in all of them.
+    """
 
     embed: Embed
     layers: Callable[[Any], Iterator[Layer]]
-    head: Head
+    classify: Classify
 
 
 class TeacherGraph(nn.Module):
-    """A Hugging Face classifier, its encoder as a chain of our operators; it shares the model's weights."""
+    """A Hugging Face model, its encoder as a chain of our operators; it shares the model's weights.
+
+    Raises:
+        TeacherError: the model is none of the family, or has a head that is none of HEADS.
+    """
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
+        self.head = _head_of(type(model).__name__, str(model.config.name_or_path or "model"))
         self.model = model
+        self.architecture = teacher_architecture(model.config, self.head)
         self.family = FAMILIES[model.config.model_type]
-        self.architecture = teacher_architecture(model.config)
         eps = float(getattr(model.config, "layer_norm_eps", 1e-12))
         operators = [
             build_operator(operator, self.architecture.dimensions, 0.0, eps)
@@ -55,33 +74,44 @@ class TeacherGraph(nn.Module):
             feed_forward.inner, feed_forward.output, feed_forward.norm = layer[5:]
         self.chain = nn.ModuleList(operators)
 
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
-    ) -> SequenceClassifierOutput:
-        """Logits (B, C) of ids, mask and segments (B, T)."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> dict[str, Tensor]:
+        """The head's outputs by name, of ids, mask and segments (B, T)."""
         x = self.family.embed(self.model, input_ids, token_type_ids)
         start = first_token_from(self.architecture.operators, self.architecture.dimensions.pooling)
         x = run_for_head(self.chain, start, x, attention_mask)
-        return SequenceClassifierOutput(logits=self.family.head(self.model, x))
+        if self.head == SEQUENCE:
+            return {"logits": self.family.classify(self.model, x)}
+        if self.head == TOKEN:
+            return {"logits": _each_token(self.model.classifier, x)}
+        ends = _each_token(self.model.qa_outputs, x)  # (B, T, 2)
+        return dict(zip(SPAN.outputs, ends.unbind(-1), strict=True))
 
 
-def load_classifier(location: str) -> PreTrainedModel:
-    """A classifier of the family, or a compact one, in fp32 and eval mode, from a folder or the Hub.
+def _each_token(dense: Any, x: Tensor) -> Tensor:
+    """A head's dense layer on x (B, T, D), as one on rows: the int8 quantizer leaves those in fp32."""
+    found: Tensor = dense(x.flatten(0, 1))
+    return found.unflatten(0, x.shape[:2])
+
+
+def _head_of(class_name: str, where: str) -> Head:
+    head = head_of_class(class_name)
+    if head is None:
+        known = ", ".join(each.class_suffix for each in HEADS)
+        raise TeacherError(f"{where}: holds {class_name}; export takes a model that ends in {known}, "
+                           "fine-tune one first")  # fmt: skip
+    return head
+
+
+def load_model(location: str) -> PreTrainedModel:
+    """A model of the family with a head, or a compact one, in fp32 and eval mode, from a folder or the Hub.
 
     Raises:
-        TeacherError: it cannot be loaded, has no classification head, or is none of the family.
+        TeacherError: it cannot be loaded, has no head of HEADS, or is none of the family.
     """
     try:
         config = AutoConfig.from_pretrained(location)
-        headed = any(name.endswith(HEAD_SUFFIX) for name in config.architectures or ())
-        if not headed:
-            raise TeacherError(
-                f"{location}: holds {', '.join(config.architectures or ()) or 'no head'}; export takes a "
-                f"model that ends in {HEAD_SUFFIX}, fine-tune one first"
-            )
-        model = AutoModelForSequenceClassification.from_pretrained(
-            location, dtype=torch.float32, use_safetensors=True
-        )
+        head = _head_of(", ".join(config.architectures or ()) or "no head", location)
+        model = AUTO_CLASSES[head].from_pretrained(location, dtype=torch.float32, use_safetensors=True)
     except (OSError, ValueError) as error:
         raise TeacherError(f"{location}: cannot be loaded: {str(error).strip().splitlines()[0]}") from error
     return model.eval()
@@ -93,7 +123,7 @@ def label_names_of(config: PretrainedConfig) -> list[str]:
     return [id2label[index] for index in sorted(id2label)]
 
 
-def teacher_architecture(config: PretrainedConfig) -> Architecture:
+def teacher_architecture(config: PretrainedConfig, head: Head = SEQUENCE) -> Architecture:
     """The chain between the embeddings and the head of a model of the family.
 
     Raises:
@@ -121,7 +151,7 @@ def teacher_architecture(config: PretrainedConfig) -> Architecture:
         embedding_size=getattr(config, "embedding_size", hidden_size),
         head_size=hidden_size // heads,
         num_labels=cast(int, config.num_labels),
-        pooling="cls",
+        pooling="cls" if head == SEQUENCE else "none",
         max_position_embeddings=config.max_position_embeddings,
         type_vocab_size=getattr(config, "type_vocab_size", 2),
     )

@@ -17,6 +17,15 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from bertcompress.errors import VerificationError
+from bertcompress.export.heads import (
+    SEQUENCE,
+    Head,
+    choices,
+    head_of_class,
+    head_of_session,
+    same_answers,
+    stacked,
+)
 from bertcompress.export.optimize import LOAD_ERRORS
 from bertcompress.measure import run, session
 
@@ -109,6 +118,7 @@ class Reference:
     feeds: Mapping[str, Feed]
     logits: Mapping[str, np.ndarray]
     num_real: int
+    head: Head = SEQUENCE
 
     @property
     def scale(self) -> float:
@@ -126,7 +136,8 @@ def reference_of(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]]
     )
     real = {f"real batch {index}": as_feed(batch) for index, batch in enumerate(batches)}
     feeds |= real
-    return Reference(feeds, {name: model_logits(model, feed) for name, feed in feeds.items()}, len(real))
+    logits = {name: model_logits(model, feed) for name, feed in feeds.items()}
+    return Reference(feeds, logits, len(real), _head_of(model))
 
 
 def verify(
@@ -148,10 +159,10 @@ def verify(
 def compare(
     path: Path | str, reference: Reference, *, precision: str = "fp32", tolerance: float | None = None
 ) -> Verification:
-    """Hold a file's logits against PyTorch's. Agreement is the share of rows with the same predicted label.
+    """Hold a file's logits against PyTorch's. Agreement is the share of rows with the same answer.
 
-    It is of real rows alone where there are some. `tolerance`, of TOLERANCES if not given, is for logits of
-    order one or more, and shrinks with them below that.
+    It is of real rows alone where there are some, and of tokens or positions where these are answered.
+    `tolerance`, of TOLERANCES if not given, is for logits of order one or more, and shrinks with them below.
 
     Raises:
         VerificationError: the file does not load or run, a logit is off by more than the tolerance, or
@@ -166,7 +177,7 @@ def compare(
     except LOAD_ERRORS as error:
         raise VerificationError(f"{path} ({precision}): ONNX Runtime cannot load it: {error}") from error
     for name, feed in reference.feeds.items():
-        expected = reference.logits[name]  # (B, C)
+        expected = reference.logits[name]
         try:
             found = run(opened, feed)
         except (*LOAD_ERRORS, ValueError) as error:
@@ -176,7 +187,9 @@ def compare(
             problems.append(f"{name}: logits of shape {found.shape}; PyTorch gives {expected.shape}")
             continue
         errors[name] = float(np.abs(found - expected).max())
-        agreed[name] = found.argmax(-1) == expected.argmax(-1)
+        agreed[name] = same_answers(
+            *(choices(logits, feed["attention_mask"], reference.head) for logits in (found, expected))
+        )
     problems += [
         f"{name}: logits differ from PyTorch by {error:.3g}; allowed is {limit:.3g}"
         for name, error in errors.items()
@@ -214,14 +227,18 @@ def check_tokenizer(
 def graph_logits(
     path: Path | str, batches: Iterable[Mapping[str, Tensor]], *, num_threads: int = 1
 ) -> np.ndarray:
-    """A file's logits (N, C) on batches of the data path, in their order, for the task's metric."""
+    """A file's logits (N, C) on batches of the data path, in their order, for the task's metric.
+
+    Of other heads `choices` of them.
+    """
     return feed_logits(path, map(as_feed, batches), num_threads=num_threads)
 
 
 def feed_logits(path: Path | str, feeds: Iterable[Feed], *, num_threads: int = 1) -> np.ndarray:
-    """A file's logits (N, C) on arrays, in their order."""
+    """As `graph_logits`, on arrays."""
     opened = session(path, num_threads=num_threads)
-    return np.concatenate([run(opened, feed) for feed in feeds])
+    head = head_of_session(opened) or SEQUENCE
+    return stacked([choices(run(opened, feed), feed["attention_mask"], head) for feed in feeds])
 
 
 def as_feed(batch: Mapping[str, Tensor]) -> Feed:
@@ -236,8 +253,8 @@ def as_feed(batch: Mapping[str, Tensor]) -> Feed:
 
 
 def model_logits(model: PreTrainedModel, feed: Feed) -> np.ndarray:
-    """PyTorch's logits (B, C) in eval mode; the model's own mode is put back."""
-    training = model.training
+    """PyTorch's logits in eval mode, as `run` gives a file's; the model's own mode is put back."""
+    training, names = model.training, _head_of(model).outputs
     device = next(model.parameters()).device
     model.eval()
     try:
@@ -245,6 +262,12 @@ def model_logits(model: PreTrainedModel, feed: Feed) -> np.ndarray:
             tensors = {name: torch.from_numpy(array.copy()).to(device) for name, array in feed.items()}
             if model.config.model_type == "distilbert":
                 del tensors["token_type_ids"]
-            return model(**tensors).logits.float().cpu().numpy()
+            output = model(**tensors)
+            arrays = [output[name].float().cpu().numpy() for name in names]
+            return arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
     finally:
         model.train(training)
+
+
+def _head_of(model: PreTrainedModel) -> Head:
+    return head_of_class(type(model).__name__) or SEQUENCE

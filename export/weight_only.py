@@ -16,11 +16,14 @@ from typing import Any
 import onnx
 
 from bertcompress.export.optimize import save_model
-from bertcompress.export.quantize import quantize_embeddings
+from bertcompress.export.quantize import head_nodes, quantize_embeddings
 
 # 32 weights a scale: the finest that the kernel takes without padding, and the most exact.
 BLOCK_SIZE = 32
 BITS = {"int8_weights": 8, "int4_weights": 4}
+# Ends of the names that MatMulNBits gives to blocks of a column, with their bits, and to their scales.
+BLOCKED = {"_Q4": 4, "_Q8": 8}
+BLOCK_SCALES = "_scales"
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,11 @@ def narrow_weights(path_in: Path | str, path_out: Path | str, *, bits: int) -> W
         embedded = Path(folder) / "embedded.onnx"
         quantize_embeddings(path_in, embedded)
         quantizer = MatMulNBitsQuantizer(
-            onnx.load(embedded), bits=bits, block_size=chosen.block_size, is_symmetric=chosen.symmetric
+            onnx.load(embedded),
+            bits=bits,
+            block_size=chosen.block_size,
+            is_symmetric=chosen.symmetric,
+            nodes_to_exclude=head_nodes(onnx.load(path_in, load_external_data=False).graph.node),
         )
         quantizer.process()
         save_model(quantizer.model.model, Path(path_out))

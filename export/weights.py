@@ -20,6 +20,7 @@ from torch import nn
 
 from bertcompress.errors import VerificationError
 from bertcompress.export.packing import unpacked
+from bertcompress.export.weight_only import BLOCK_SCALES, BLOCKED
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 Key: TypeAlias = tuple[tuple[int, ...], bytes]
@@ -27,17 +28,14 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
 QUANTIZED, SCALE, ZERO_POINT = "_quantized", "_scale", "_zero_point"
 # Scales of tables that ONNX Runtime has multiplied into those of the dense layer behind them.
 MERGED_SCALES = "scales_mul"
-# Names end in these where blocks of a column have one scale each (MatMulNBits).
-BLOCKED = {"_Q4": 4, "_Q8": 8}
-BLOCK_SCALES = "_scales"
 # Half a step of the int8 scale, and the rounding of scales to fp32.
 MOST_STEPS = 0.501
 # A block's scale puts its largest weight on the lowest level; one of the other sign may lie a level too high.
 MOST_BLOCK_STEPS = 1.001
 
 
-def check_weights(path: Path | str, model: nn.Module, *, precision: str = "fp32") -> int:
-    """Hold a file's tensors against the model's parameters; gives back the number of tensors compared.
+def check_weights(path: Path | str, model: nn.Module, *, precision: str = "fp32") -> FileWeights:
+    """Hold a file's tensors against the model's parameters; gives back what the file holds of each.
 
     Single numbers are no weights, and the scales of int8 are checked with the tensors that they scale.
 
@@ -57,24 +55,7 @@ def check_weights(path: Path | str, model: nn.Module, *, precision: str = "fp32"
     ]
     if problems:
         raise VerificationError.from_problems(f"{path} ({precision})", problems)
-    return len(found.matched)
-
-
-def stored_weights(path: Path | str, model: nn.Module, *, precision: str) -> dict[str, np.ndarray]:
-    """What a file that passes `check_weights` holds of every parameter, as floats of the parameter's shape.
-
-    Scales that the file holds only as a product are parted so that the product is the file's.
-    """
-    found = _match(Path(path), model, precision)
-    stored = dict(found.parameters)
-    for name, matched in found.matched.items():
-        if matched is None or not name.endswith((QUANTIZED, *BLOCKED)):
-            continue
-        values = _widened(name, found)
-        for parameter, weights in found.parameters.items():
-            if _key(weights) == _key(found.parameters[matched]):
-                stored[parameter] = _oriented(values, weights)
-    return stored
+    return found
 
 
 @dataclass(frozen=True)
@@ -87,7 +68,7 @@ class _Rounding:
 
 
 @dataclass(frozen=True)
-class _Match:
+class FileWeights:
     """A file's tensors and a model's parameters by name, and for every weight in the file whose it is."""
 
     tensors: Arrays
@@ -95,8 +76,23 @@ class _Match:
     matched: Mapping[str, str | None]
     rounded: Mapping[str, _Rounding | None]
 
+    def stored(self) -> dict[str, np.ndarray]:
+        """What the file holds of every parameter, as floats of the parameter's shape.
 
-def _match(path: Path, model: nn.Module, precision: str) -> _Match:
+        Scales that the file holds only as a product are parted so that the product is the file's.
+        """
+        stored = dict(self.parameters)
+        for name, matched in self.matched.items():
+            if matched is None or not name.endswith((QUANTIZED, *BLOCKED)):
+                continue
+            values = _widened(name, self)
+            for parameter, weights in self.parameters.items():
+                if _key(weights) == _key(self.parameters[matched]):
+                    stored[parameter] = _oriented(values, weights)
+        return stored
+
+
+def _match(path: Path, model: nn.Module, precision: str) -> FileWeights:
     parameters = {
         name: _stored(value.detach().cpu().float().numpy(), precision)
         for name, value in model.named_parameters()
@@ -118,7 +114,7 @@ def _match(path: Path, model: nn.Module, precision: str) -> _Match:
             matched[name] = names.get(_key(value))
         elif _table_of(value, rounded.values()) is None:
             matched[name] = None
-    return _Match(tensors, parameters, matched, rounded)
+    return FileWeights(tensors, parameters, matched, rounded)
 
 
 def _stored(value: np.ndarray, precision: str) -> np.ndarray:
@@ -209,7 +205,7 @@ def _table_of(scales: np.ndarray, rounded: Iterable[_Rounding | None]) -> tuple[
     return None
 
 
-def _widened(name: str, found: _Match) -> np.ndarray:
+def _widened(name: str, found: FileWeights) -> np.ndarray:
     """The floats that a narrowed tensor stands for, (rows, columns)."""
     if not name.endswith(QUANTIZED):
         values, _, _ = _block_values(name, found.tensors)

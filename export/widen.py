@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from bertcompress.errors import VerificationError
 from bertcompress.export.optimize import save_model
 from bertcompress.export.verify import TOLERANCES, Reference, compare, model_logits
-from bertcompress.export.weights import stored_weights
+from bertcompress.export.weights import FileWeights
 
 # What is to be asked of these files: logits of the others tell it themselves.
 NARROWED = ("int8", "int8_static", "int8_weights", "int4_weights")
@@ -29,20 +29,22 @@ ROUNDING = ("DynamicQuantizeLinear", "QuantizeLinear")
 _WIDE = " in fp32"
 
 
-def check_wiring(path: Path | str, model: PreTrainedModel, reference: Reference, *, precision: str) -> float:
+def check_wiring(
+    path: Path | str, model: PreTrainedModel, weights: FileWeights, reference: Reference, *, precision: str
+) -> float:
     """Hold a file, its activations unrounded, against the model with the file's weights; the largest error.
 
-    `reference` has the inputs. To be asked of a file that has passed `check_weights`.
+    `weights` are what `check_weights` found in the file; `reference` has the inputs.
 
     Raises:
         VerificationError: logits differ by more than those of an fp32 file may, or see widen.
     """
     path = Path(path)
     stored = copy.deepcopy(model)
-    weights = stored_weights(path, model, precision=precision)
+    values = weights.stored()
     with torch.no_grad():
         for name, parameter in stored.named_parameters():
-            parameter.copy_(torch.from_numpy(weights[name]))
+            parameter.copy_(torch.from_numpy(values[name]))
     logits = {name: model_logits(stored, feed) for name, feed in reference.feeds.items()}
     with tempfile.TemporaryDirectory() as folder:
         widened = widen(path, Path(folder) / "widened.onnx")

@@ -94,11 +94,11 @@ def gate(
         path = tmp_path / "mutant.onnx"
         onnx.save(mutant, path)
         audit(path, model.architecture, precision=precision)
-        check_weights(path, model, precision=precision)
+        weights = check_weights(path, model, precision=precision)
         if precision == "int8_static":
             check_scales(path, made[1])
         if precision in NARROWED:
-            check_wiring(path, model, reference, precision=precision)
+            check_wiring(path, model, weights, reference, precision=precision)
         compare(path, reference, precision=precision)
 
     return check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,8 +27,15 @@ from bertcompress import cli
 from bertcompress.errors import TeacherError
 from bertcompress.export.calibration import random_calibration
 from bertcompress.export.folder import Rows, export_folder
+from bertcompress.export.heads import HEADS, SEQUENCE, SPAN, Head
 from bertcompress.export.runtime import FILE_OF, OnnxClassifier
-from bertcompress.export.teachers import FAMILIES, TeacherGraph, load_classifier, teacher_architecture
+from bertcompress.export.teachers import (
+    AUTO_CLASSES,
+    FAMILIES,
+    TeacherGraph,
+    load_model,
+    teacher_architecture,
+)
 from bertcompress.export.verify import input_limits, model_logits, shape_cases
 
 SIZES = {"vocab_size": 97, "max_position_embeddings": 40, "num_labels": 3}
@@ -41,9 +49,11 @@ CONFIGS: dict[str, PretrainedConfig] = {
 }
 
 
-def make_teacher(name: str) -> PreTrainedModel:
-    """A classifier in eval mode, its weights drawn from seed 0, widely enough that logits tell them apart."""
-    return widely_drawn(lambda: AutoModelForSequenceClassification.from_config(copy.deepcopy(CONFIGS[name])))
+def make_teacher(name: str, head: Head = SEQUENCE, **changes: Any) -> PreTrainedModel:
+    """A model in eval mode, its weights drawn from seed 0, widely enough that logits tell them apart."""
+    config = copy.deepcopy(CONFIGS[name])
+    config.update({"num_labels": 2 if head == SPAN else 3, **changes})
+    return widely_drawn(lambda: AUTO_CLASSES[head].from_config(config))
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +61,20 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return word_tokenizer(second_segment=0)  # RoBERTa has one segment only
 
 
+@pytest.mark.parametrize("head", HEADS, ids=[head.task for head in HEADS])
 @pytest.mark.parametrize("name", list(CONFIGS))
-def test_the_chain_computes_what_the_teacher_computes(name: str) -> None:
-    teacher = make_teacher(name)
+def test_the_chain_computes_what_the_teacher_computes(name: str, head: Head) -> None:
+    teacher = make_teacher(name, head)
     graph, limits = TeacherGraph(teacher).eval(), input_limits(teacher.config)
     cases = shape_cases(
         vocab_size=limits.vocab_size, max_length=limits.max_length, type_vocab_size=limits.num_segments
     )
     for kind, feed in cases:
         with torch.no_grad():
-            found = graph(**{key: torch.from_numpy(array.copy()) for key, array in feed.items()}).logits
-        np.testing.assert_allclose(found.numpy(), model_logits(teacher, feed), atol=1e-5, err_msg=kind)
+            found = graph(**{key: torch.from_numpy(array.copy()) for key, array in feed.items()})
+        outputs = [each.numpy() for each in found.values()]
+        logits = outputs[0] if len(outputs) == 1 else np.stack(outputs, axis=-1)
+        np.testing.assert_allclose(logits, model_logits(teacher, feed), atol=1e-5, err_msg=kind)
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))
@@ -154,9 +167,9 @@ def test_calibration_wants_a_file_of_texts(
 def test_a_model_without_a_head_is_refused(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     BertModel(BertConfig(**SIZES, **LAYERS)).save_pretrained(tmp_path)
     with pytest.raises(TeacherError, match="holds BertModel; export takes a model that ends in"):
-        load_classifier(str(tmp_path))
+        load_model(str(tmp_path))
 
 
 def test_a_folder_that_holds_no_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="cannot be loaded"):
-        load_classifier(str(tmp_path))
+        load_model(str(tmp_path))

@@ -96,8 +96,12 @@ def session(
 
 
 def run(opened: ort.InferenceSession, feed: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The first output, on those of the arrays that the graph takes; DistilBERT's has no segments."""
-    return opened.run(None, {given.name: feed[given.name] for given in opened.get_inputs()})[0]
+    """The output on those of the arrays that the graph takes (DistilBERT's has no segments).
+
+    Several outputs of one shape lie side by side in a last axis.
+    """
+    outputs = opened.run(None, {given.name: feed[given.name] for given in opened.get_inputs()})
+    return outputs[0] if len(outputs) == 1 else np.stack(outputs, axis=-1)
 
 
 def random_feed(

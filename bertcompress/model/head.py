@@ -32,10 +32,16 @@ POOLINGS = {"cls": pool_cls, "mean": pool_mean, "mean_max": pool_mean_max}
 
 
 class ClassificationHead(nn.Module):
-    """Pooling, dense, tanh, dropout, classifier: (B, T, D) to logits (B, C)."""
+    """Pooling, dense, tanh, dropout, classifier: (B, T, D) to logits (B, C).
+
+    Raises:
+        ValueError: the dimensions pool nothing, as those of a head that classifies tokens.
+    """
 
     def __init__(self, dimensions: Dimensions, *, dropout: float) -> None:
         super().__init__()
+        if dimensions.pooling not in POOLINGS:
+            raise ValueError(f"pooling: {dimensions.pooling!r}; use one of {', '.join(POOLINGS)}")
         self.pooling = dimensions.pooling
         self.dense = nn.Linear(dimensions.pooled_size, dimensions.hidden_size)
         self.dropout = nn.Dropout(dropout)

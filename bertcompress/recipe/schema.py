@@ -24,7 +24,6 @@ from bertcompress.recipe.section import (
     different,
 )
 from bertcompress.recipe.supernet import Supernet
-from bertcompress.space import Pooling
 
 SplitFraction: TypeAlias = Annotated[float, Field(gt=0, lt=0.5)]
 SPLITS = ("train", "validation", "test")
@@ -116,7 +115,10 @@ class Space(Section):
         default="full",
         description="embed all of the teacher's tokens, or those of the training texts (WordPiece only)",
     )
-    pooling: Pooling = Field(default="mean", description="how tokens become one vector")
+    pooling: Literal["cls", "mean", "mean_max"] = Field(
+        default="mean",
+        description="how tokens become one vector; with cls the last operators compute one token only",
+    )
 
     @model_validator(mode="after")
     def _operators_of_every_position(self) -> Self:
