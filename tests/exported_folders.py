@@ -21,6 +21,8 @@ from transformers import (
 
 from bertcompress.export.calibration import random_calibration
 from bertcompress.export.folder import Rows, export_folder
+from bertcompress.export.heads import Head
+from bertcompress.export.teachers import AUTO_CLASSES
 from bertcompress.model import CompactBertForSequenceClassification
 from bertcompress.space import Pooling
 
@@ -52,6 +54,12 @@ def stock() -> BertForSequenceClassification:
     config = BertConfig(vocab_size=len(VOCABULARY), **BERT_SIZES, max_position_embeddings=40)
     model = widely_drawn(lambda: BertForSequenceClassification(config))
     return _balanced(model, model.classifier, tokenizer())
+
+
+def stock_of_head(head: Head) -> PreTrainedModel:
+    """A stock BERT of 2 layers and width 32 with any head, in eval mode."""
+    config = BertConfig(vocab_size=len(VOCABULARY), **BERT_SIZES, max_position_embeddings=40)
+    return widely_drawn(lambda: AUTO_CLASSES[head].from_config(config))
 
 
 def roberta() -> RobertaForSequenceClassification:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exported_folders import TEXTS, compact, stock, tokenizer, write_folder
+from exported_folders import TEXTS, compact, stock, stock_of_head, tokenizer, write_folder
 
 from bertcompress.export.card import FOLDER
-from bertcompress.export.runtime import FILE_OF, OnnxClassifier
+from bertcompress.export.heads import TOKEN
+from bertcompress.export.runtime import FILE_OF, OnnxClassifier, OnnxModel
+from bertcompress.export.runtime_tokens import OnnxQuestionAnswerer, OnnxTokenClassifier
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENTS = os.environ.get("BERTCOMPRESS_INTEROP")
@@ -31,6 +33,13 @@ for text in texts:
     rows = tokenizer(*text if isinstance(text, tuple) else (text,), truncation=True, return_tensors="pt")
     logits.append(model(**rows).logits[0].tolist())
 print("logits", json.dumps(logits))
+"""
+PAIR = ("a good film", "the film, bad")
+ASK_ONE = f"""
+import json
+output = model(**tokenizer(*{PAIR}, return_tensors="pt"))
+outputs = [output[name][0].tolist() for name in names]
+print("outputs", json.dumps(outputs if len(outputs) > 1 else outputs[0]))
 """
 WITHOUT_BERTCOMPRESS = "import sys; sys.modules['bertcompress'] = None\n"
 
@@ -91,6 +100,21 @@ def test_optimum_loads_a_folder_as_its_card_says(folders: Path, name: str, preci
     program = program.replace(FILE_OF["fp32"], FILE_OF[precision])
     found = logits_in_optimum(WITHOUT_BERTCOMPRESS + program)
     np.testing.assert_allclose(found, expected_logits(folder, precision), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("served_by", [OnnxTokenClassifier, OnnxQuestionAnswerer])
+def test_optimum_loads_heads_of_tokens(tmp_path: Path, served_by: type[OnnxModel]) -> None:
+    head = served_by.head
+    write_folder(stock_of_head(head), tmp_path, precisions=("fp32", "int8"))
+    (program,) = [program for program in programs_of(tmp_path) if "optimum" in program]
+    printed = run(
+        "optimum", "-P", "-c", f"{WITHOUT_BERTCOMPRESS}{program}\nnames = {head.outputs}\n{ASK_ONE}"
+    )
+    (line,) = [line for line in printed.splitlines() if line.startswith("outputs ")]
+    rows = tokenizer()(*PAIR, return_tensors="np")
+    expected = served_by(tmp_path).logits(rows["input_ids"], None, rows["token_type_ids"])[0]
+    found = np.array(json.loads(line.removeprefix("outputs ")))
+    np.testing.assert_allclose(found if head == TOKEN else found.T, expected, rtol=0, atol=1e-4)
 
 
 def test_optimum_needs_no_configuration_beside_this_package(folders: Path) -> None:
