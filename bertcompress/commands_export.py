@@ -32,10 +32,7 @@ def export_model(
     sequence_length: Annotated[int, typer.Option(min=1, help="Tokens a row, for the timing.")] = 32,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a session, for the timing.")] = 1,
 ) -> None:
-    """Export a BERT, MiniLM, RoBERTa, DistilBERT, ELECTRA or compact model to ONNX, verified.
-
-    It may classify texts, score them by a number, classify tokens, or answer questions from a text.
-    """
+    """Export a BERT, MiniLM, RoBERTa, DistilBERT, ELECTRA or compact model of any head to ONNX, verified."""
     with plain_errors():
         from bertcompress.export.calibration import Calibration
         from bertcompress.export.folder import Rows, export_folder
