@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
@@ -34,6 +34,14 @@ class Window:
 
 class _WindowedModel(OnnxModel):
     """Reads rows of any length."""
+
+    # What is cut into windows where a row is too long, in the tokenizer's words.
+    truncation: ClassVar[str] = "longest_first"
+
+    def __init__(self, folder: Path | str, precision: str = "fp32", **options: Any) -> None:
+        super().__init__(folder, precision, **options)
+        self._overlap = int(OVERLAP * self.max_length)
+        self._tokenizer.enable_truncation(self.max_length, stride=self._overlap, strategy=self.truncation)
 
     def _windows(self, rows: Sequence[Any], **options: Any) -> Iterator[Window]:
         """Every window of every row; `options` go to the tokenizer."""
@@ -61,10 +69,6 @@ class OnnxTokenClassifier(_WindowedModel):
     """
 
     head = TOKEN
-
-    def __init__(self, folder: Path | str, precision: str = "fp32", **options: Any) -> None:
-        super().__init__(folder, precision, **options)
-        self._tokenizer.enable_truncation(self.max_length, stride=int(OVERLAP * self.max_length))
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[dict[str, Any]]]:
         """Label and probability of every word of sentences that are split into words already.
@@ -166,14 +170,12 @@ class OnnxQuestionAnswerer(_WindowedModel):
             model is none that answers questions.
     """
 
-    head = SPAN
+    head, truncation = SPAN, "only_second"
 
     def __init__(self, folder: Path | str, precision: str = "fp32", **options: Any) -> None:
         super().__init__(folder, precision, **options)
         self._whole = Tokenizer.from_str(self._tokenizer.to_str())
         self._whole.no_truncation()
-        overlap = int(OVERLAP * self.max_length)
-        self._tokenizer.enable_truncation(self.max_length, stride=overlap, strategy="only_second")
 
     def answer(
         self, pairs: Sequence[tuple[str, str]], *, max_answer_tokens: int = 30, may_be_empty: bool = False
@@ -209,9 +211,9 @@ class OnnxQuestionAnswerer(_WindowedModel):
 
     def _check_room(self, row: int, question: str, problems: list[str]) -> None:
         # With the special tokens of both, and a window that goes on behind its overlap.
-        length, overlap = len(self._whole.encode(question).ids), int(OVERLAP * self.max_length)
-        if length + overlap + 2 >= self.max_length:
-            most = self.max_length - overlap - 3
+        length = len(self._whole.encode(question).ids)
+        if length + self._overlap + 2 >= self.max_length:
+            most = self.max_length - self._overlap - 3
             problems.append(
                 f"row {row}: the question has {length} tokens; at most {most} leave room for a text"
             )

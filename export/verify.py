@@ -28,6 +28,7 @@ from bertcompress.export.heads import (
 )
 from bertcompress.export.optimize import LOAD_ERRORS
 from bertcompress.measure import run, session
+from bertcompress.measure.session import as_one
 
 # Of logits of order one. Half precision has 11 bits, and a chain of roundings loses some of them.
 TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2}
@@ -263,8 +264,7 @@ def model_logits(model: PreTrainedModel, feed: Feed) -> np.ndarray:
             if model.config.model_type == "distilbert":
                 del tensors["token_type_ids"]
             output = model(**tensors)
-            arrays = [output[name].float().cpu().numpy() for name in names]
-            return arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
+            return as_one([output[name].float().cpu().numpy() for name in names])
     finally:
         model.train(training)
 

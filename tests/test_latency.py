@@ -47,6 +47,9 @@ DIMENSIONS = Dimensions(
 )
 
 
+names_of_a_space = st.lists(st.sampled_from(NAMES), min_size=1, max_size=7, unique=True)
+
+
 def make_space(
     num_positions: int = 4, names: list[str] | None = None, pooling: Pooling = "mean"
 ) -> SearchSpace:
@@ -80,7 +83,7 @@ def a_table(**coefficients_ms: float) -> LatencyTable:
 
 
 @given(
-    names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=7, unique=True),
+    names=names_of_a_space,
     num_positions=st.integers(2, 8),
     seed=st.integers(0, 9),
     data=st.data(),
@@ -98,7 +101,7 @@ def test_costs_that_are_sums_are_found_again(names, num_positions, seed, data):
 
 
 @given(
-    names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=7, unique=True),
+    names=names_of_a_space,
     num_positions=st.integers(2, 8),
     seed=st.integers(0, 9),
     data=st.data(),
@@ -158,9 +161,6 @@ def test_costs_that_grow_with_size_are_found_again_and_noise_never_orders_them(n
         for other in terms:
             if one.includes(other):
                 assert found.costs_ms[other.name] <= found.costs_ms[one.name]
-
-
-names_of_a_space = st.lists(st.sampled_from(NAMES), min_size=1, max_size=7, unique=True)
 
 
 @given(names=names_of_a_space, num_positions=st.integers(1, 24), seed=st.integers(0, 9))

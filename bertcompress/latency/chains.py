@@ -81,15 +81,15 @@ def fitting_chains(space: SearchSpace, num_chains: int, rng: random.Random) -> l
     does. There are more than `num_chains` when the space has more terms than those could tell apart. Any
     order of operators may occur, also one that the space does not hold.
     """
-    operators, terms = space_operators(space), space_terms(space)
-    num_chains = max(num_chains, len(terms) + 1 + SPARE_CHAINS)
+    operators = space_operators(space)
+    num_chains = max(num_chains, len(space_terms(space)) + 1 + SPARE_CHAINS)
     # Chains of one length cannot tell what all chains have in common from what an operator costs.
     longest = max(2, space.num_positions)
     lengths = [round(1 + i * (longest - 1) / (num_chains - 1)) for i in range(num_chains)]
     if not operators:
         return [()] * num_chains
     asked = [_random_chain(operators, rng.randint(1, longest), rng) for _ in range(NUM_REFERENCES)]
-    design = _Design(operators, terms, space.dimensions.pooling, asked)
+    design = _Design(space, asked)
     mixed = [tuple(rng.choice(operators) for _ in range(length)) for length in lengths]
     return design.exchange(mixed, range(0, num_chains, 2), rng)
 
@@ -132,10 +132,9 @@ def chain_architecture(space: SearchSpace, chain: Child, most_words: int) -> Arc
 class _Design:
     """Which chains tell the terms' prices best, for the predictions of the chains `asked`."""
 
-    def __init__(
-        self, operators: Sequence[Operator], terms: Sequence[Term], pooling: Pooling, asked: Sequence[Child]
-    ) -> None:
-        self._operators, self._terms, self._pooling = operators, terms, pooling
+    def __init__(self, space: SearchSpace, asked: Sequence[Child]) -> None:
+        self._operators, self._terms = space_operators(space), space_terms(space)
+        self._pooling = space.dimensions.pooling
         rows = self._relative_rows(asked)
         self._moments = rows.T @ rows / len(rows)
 

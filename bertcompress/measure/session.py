@@ -96,11 +96,12 @@ def session(
 
 
 def run(opened: ort.InferenceSession, feed: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The output on those of the arrays that the graph takes (DistilBERT's has no segments).
+    """The output (see `as_one`) on what the graph takes of the arrays (DistilBERT's has no segments)."""
+    return as_one(opened.run(None, {given.name: feed[given.name] for given in opened.get_inputs()}))
 
-    Several outputs of one shape lie side by side in a last axis.
-    """
-    outputs = opened.run(None, {given.name: feed[given.name] for given in opened.get_inputs()})
+
+def as_one(outputs: Sequence[np.ndarray]) -> np.ndarray:
+    """A network's outputs as one array: several of one shape lie side by side in a last axis."""
     return outputs[0] if len(outputs) == 1 else np.stack(outputs, axis=-1)
 
 
