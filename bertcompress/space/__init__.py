@@ -1,0 +1,47 @@
+"""The search space: a chain x = LN(x + op(x)) with a choice of operators at every position, counted exactly.
+
+Needs no torch, so that recipes, searchers and the command line can count and validate. At the teacher's width
+the chain that alternates attention and feed-forward is BERT itself (Devlin et al. 2019).
+
+operators names what a position holds, architecture is one network and its counts, search_space the choices.
+"""
+
+from __future__ import annotations
+
+from bertcompress.space.architecture import (
+    Architecture,
+    Dimensions,
+    Pooling,
+    first_token_from,
+    operator_macs,
+    operator_parameters,
+)
+from bertcompress.space.operators import (
+    IDENTITY,
+    MIXING_KINDS,
+    Child,
+    Operator,
+    OperatorKind,
+    canonical,
+    placed_steps,
+    teacher_child,
+)
+from bertcompress.space.search_space import SearchSpace
+
+__all__ = [
+    "IDENTITY",
+    "MIXING_KINDS",
+    "Architecture",
+    "Child",
+    "Dimensions",
+    "Operator",
+    "OperatorKind",
+    "Pooling",
+    "SearchSpace",
+    "canonical",
+    "first_token_from",
+    "operator_macs",
+    "operator_parameters",
+    "placed_steps",
+    "teacher_child",
+]
