@@ -18,6 +18,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from bertcompress.errors import VerificationError
 from bertcompress.export.heads import (
+    HEADS,
     SEQUENCE,
     Head,
     choices,
@@ -128,7 +129,11 @@ class Reference:
 
 
 def reference_of(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]] = ()) -> Reference:
-    """The model's logits on `shape_cases` and on real `batches`."""
+    """The model's logits on `shape_cases` and on real `batches`.
+
+    Raises:
+        VerificationError: the model's class is of no known head.
+    """
     limits = input_limits(model.config)
     feeds = dict(
         shape_cases(
@@ -152,7 +157,7 @@ def verify(
     """Compare a file's logits with those of the model it came from, on `shape_cases` and on real `batches`.
 
     Raises:
-        VerificationError: see compare.
+        VerificationError: see reference_of and compare.
     """
     return compare(path, reference_of(model, batches), precision=precision, tolerance=tolerance)
 
@@ -236,9 +241,17 @@ def graph_logits(
 
 
 def feed_logits(path: Path | str, feeds: Iterable[Feed], *, num_threads: int = 1) -> np.ndarray:
-    """As `graph_logits`, on arrays."""
+    """As `graph_logits`, on arrays.
+
+    Raises:
+        VerificationError: the file's outputs are of no known head.
+    """
     opened = session(path, num_threads=num_threads)
-    head = head_of_session(opened) or SEQUENCE
+    head = head_of_session(opened)
+    if head is None:
+        found = ", ".join(f"{output.name} of rank {len(output.shape)}" for output in opened.get_outputs())
+        known = "; ".join(f"{', '.join(each.outputs)} of rank {each.rank}" for each in HEADS)
+        raise VerificationError(f"{path}: gives {found}; known are {known}; export it again")
     return stacked([choices(run(opened, feed), feed["attention_mask"], head) for feed in feeds])
 
 
@@ -270,4 +283,8 @@ def model_logits(model: PreTrainedModel, feed: Feed) -> np.ndarray:
 
 
 def _head_of(model: PreTrainedModel) -> Head:
-    return head_of_class(type(model).__name__) or SEQUENCE
+    head = head_of_class(type(model).__name__)
+    if head is None:
+        name, known = type(model).__name__, ", ".join(each.class_suffix for each in HEADS)
+        raise VerificationError(f"{name}: has no known head; use a class that ends in {known}")
+    return head

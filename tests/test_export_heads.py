@@ -14,14 +14,14 @@ from small_models import word_tokenizer
 from test_export_teachers import make_teacher
 from transformers import PreTrainedTokenizerFast, pipeline
 
-from bertcompress.errors import DataError, ExportError
+from bertcompress.errors import DataError, ExportError, VerificationError
 from bertcompress.export.calibration import random_calibration
 from bertcompress.export.folder import Rows, export_folder
 from bertcompress.export.heads import SEQUENCE, SPAN, TOKEN, Head, choices, same_answers, stacked
 from bertcompress.export.runtime import FILE_OF, OnnxClassifier
 from bertcompress.export.runtime_tokens import OnnxQuestionAnswerer, OnnxTokenClassifier, join_labels
 from bertcompress.export.teachers import AUTO_CLASSES
-from bertcompress.export.verify import feed_logits, input_limits
+from bertcompress.export.verify import feed_logits, input_limits, reference_of
 from bertcompress.export.weight_only import BLOCKED
 from bertcompress.export.weights import QUANTIZED, check_weights
 
@@ -224,3 +224,14 @@ def test_batches_of_different_lengths_are_judged_together(folders: dict[Head, Pa
         head.task: feed_logits(folder / FILE_OF["fp32"], feeds).shape for head, folder in folders.items()
     }
     assert shapes == {SEQUENCE.task: (3, 3), TOKEN.task: (15, 3), SPAN.task: (6, 7)}
+
+
+def test_a_file_or_model_of_no_known_head_is_refused(folders: dict[Head, Path], tmp_path: Path) -> None:
+    proto = onnx.load(folders[SEQUENCE] / FILE_OF["fp32"])
+    proto.graph.output[0].name = "scores"
+    next(node for node in proto.graph.node if "logits" in node.output).output[0] = "scores"
+    onnx.save(proto, tmp_path / "model.onnx")
+    with pytest.raises(VerificationError, match="gives scores of rank 2; known are logits of rank 2; logits"):
+        feed_logits(tmp_path / "model.onnx", [])
+    with pytest.raises(VerificationError, match="BertModel: has no known head"):
+        reference_of(make_teacher("bert").bert)
