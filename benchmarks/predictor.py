@@ -16,16 +16,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from record import RESULTS, provenance, write_record
 
 from bertcompress.latency.chains import chain_architecture, fitting_chains, heldout_chains, space_terms
+from bertcompress.latency.coefficients import fit_coefficients
 from bertcompress.latency.table import (
     MOST_WORDS,
-    fit_coefficients,
     measure_twice_ms,
+    operator_weights,
     prediction_error,
     repeat_noise_percent,
 )
@@ -45,6 +47,9 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--positions", type=int, default=12)
+    parser.add_argument(
+        "--pooling", default="mean", choices=("mean", "cls"), help="cls: heads that read one token"
+    )
     parser.add_argument("--num-fit", type=int, default=24, help="chains that the costs are fitted on")
     parser.add_argument("--num-heldout", type=int, default=24, help="networks of each kind that are held out")
     parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="BATCHxLENGTH")
@@ -103,7 +108,11 @@ def judge(
     times = {name: (first_ms[name] + second_ms[name]) / 2 for name in chains}
     pooling = space.dimensions.pooling
     found = fit_coefficients(
-        networks["fit"], [times[name] for name in names["fit"]], space_terms(space), pooling
+        networks["fit"],
+        [times[name] for name in names["fit"]],
+        space_terms(space),
+        pooling,
+        weights=operator_weights(space),
     )
     predicted = {name: found.predict_ms(chain, pooling) for name, chain in chains.items()}
     errors = {}
@@ -121,7 +130,12 @@ def judge(
             "measured_ms": [first, second],
             "predicted_ms": [predicted[name] for name in those],
         }
-    return {"intercept_ms": found.intercept_ms, "coefficients_ms": found.costs_ms, "errors": errors}
+    return {
+        "intercept_ms": found.intercept_ms,
+        "coefficients_ms": found.costs_ms,
+        "streaming": None if found.streaming is None else found.streaming.to_dict(),
+        "errors": errors,
+    }
 
 
 def measure_condition(
@@ -139,7 +153,9 @@ def main() -> None:
     """Draw, export, time, judge, and write the record."""
     arguments = parse_arguments()
     started = time.perf_counter()
-    space = SearchSpace.uniform(DIMENSIONS, arguments.positions, OPERATORS)
+    space = SearchSpace.uniform(
+        replace(DIMENSIONS, pooling=arguments.pooling), arguments.positions, OPERATORS
+    )
     rng = random.Random(arguments.seed)
     networks = draw_networks(space, arguments.num_fit, arguments.num_heldout, rng)
     rows = []
@@ -162,7 +178,11 @@ def main() -> None:
         "name": arguments.name,
         **provenance("predictor.py", sys.argv[1:], [arguments.seed]),
         "wall_seconds": round(time.perf_counter() - started, 1),
-        "space": {"num_positions": arguments.positions, "operators": list(OPERATORS)},
+        "space": {
+            "num_positions": arguments.positions,
+            "operators": list(OPERATORS),
+            "pooling": arguments.pooling,
+        },
         "clock": best_clock(Conditions(num_threads=arguments.threads)),
         "networks": {
             kind: [[operator.name for operator in chain] for chain in drawn]

@@ -8,7 +8,7 @@ import numpy as np
 
 from bertcompress.latency.chains import terms_of
 from bertcompress.search import Cost
-from bertcompress.space import Child, Dimensions, Operator, SearchSpace, canonical
+from bertcompress.space import Architecture, Child, Dimensions, Operator, SearchSpace, canonical
 
 DIMENSIONS = Dimensions(
     vocab_size=11, hidden_size=16, embedding_size=16, head_size=8, num_labels=2, pooling="cls"
@@ -47,6 +47,18 @@ def price_by_token(space: SearchSpace):
         terms = terms_of(canonical(child), space.dimensions.pooling)
         latency_ms = 1.0 + sum(LATENCY_MS[t.operator.kind] / (4 if t.first_token else 1) for t in terms)
         return Cost.of(num_parameters=space.architecture(child).num_parameters, latency_ms=latency_ms)
+
+    return cost_of
+
+
+def price_by_cache(space: SearchSpace):
+    """As `price`, but what operators have beyond 2,000 parameters costs a millisecond a thousand."""
+    outside = Architecture(space.dimensions, ()).num_parameters
+
+    def cost_of(child: Child) -> Cost:
+        (num_parameters, latency_ms) = price(space)(child).values
+        beyond = latency_ms + (num_parameters - outside - 2000) / 1000
+        return Cost.of(num_parameters=num_parameters, latency_ms=(latency_ms, beyond))
 
     return cost_of
 

@@ -24,20 +24,21 @@ DIMENSIONS = Dimensions(
 )
 
 Case = tuple[SearchSpace, CostOf, Budgets]
+Table = tuple[float, dict[str, float]]  # a constant, and what each operator adds
 
 
-def table_costs(constants: list[float], tables: list[dict[str, float]], pooling: Pooling) -> CostOf:
-    """Sums over operators; one that is read at the first token only costs a third."""
-    names = tuple(f"cost{index}" for index in range(len(constants)))
+def table_costs(costs: list[list[Table]], pooling: Pooling) -> CostOf:
+    """Each the largest of sums over operators; one that is read at the first token only adds a third."""
+    names = tuple(f"cost{index}" for index in range(len(costs)))
 
     def cost_of(child: Child) -> Cost:
-        operators, identities = canonical(child), len(child) - len(canonical(child))
-        sums = []
-        for constant, table in zip(constants, tables, strict=True):
-            terms = terms_of(operators, pooling)
-            costs = [table[term.operator.name] / (3 if term.first_token else 1) for term in terms]
-            sums.append(constant + sum(costs) + identities * table["identity"])
-        return Cost(names, tuple(sums))
+        terms, identities = terms_of(canonical(child), pooling), len(child) - len(canonical(child))
+
+        def total(constant: float, table: dict[str, float]) -> float:
+            added = [table[term.operator.name] / (3 if term.first_token else 1) for term in terms]
+            return constant + sum(added) + identities * table["identity"]
+
+        return Cost(names, tuple(tuple(total(*table) for table in tables) for tables in costs))
 
     return cost_of
 
@@ -59,14 +60,20 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """A space, one to four costs of very different sizes, and limits at or about what a child costs."""
+    """A space, one to four costs of very different sizes, and limits at or about what a child costs.
+
+    A cost is one sum, or the larger of two.
+    """
     space = draw(spaces())
     number = draw(st.integers(1, 4))
     value = st.integers(0, 9) if draw(st.booleans()) else st.floats(0.0, 9.0)
     scale = draw(st.sampled_from([1.0, 1e-3, 1e6]))
-    constants = [scale * draw(st.integers(1, 20)) for _ in range(number)]
-    tables = [{name: scale * draw(value) for name in OPERATOR_NAMES} for _ in range(number)]
-    cost_of = table_costs(constants, tables, space.dimensions.pooling)
+
+    def table(least: int) -> Table:
+        return scale * draw(st.integers(least, 20)), {name: scale * draw(value) for name in OPERATOR_NAMES}
+
+    costs = [[table(1), *(table(-20) for _ in range(draw(st.integers(0, 1))))] for _ in range(number)]
+    cost_of = table_costs(costs, space.dimensions.pooling)
     limits = []
     for name in cost_of(space.smallest()).names:
         reached = [cost_of(space.sample(random.Random(draw(st.integers(0, 99)))))[name] for _ in range(2)]
@@ -184,7 +191,7 @@ def test_names_are_unique() -> None:
     with pytest.raises(ValueError, match="two budgets"):
         Budgets((Budget("macs", 1.0), Budget("macs", 2.0)))
     with pytest.raises(ValueError, match="names"):
-        Cost(("macs", "macs"), (1.0, 2.0))
+        Cost(("macs", "macs"), ((1.0,), (2.0,)))
 
 
 LATENCY_MS = {"mha1": 2.0, "ffn48": 1.5}
@@ -236,9 +243,9 @@ def test_a_large_space_with_ranges_is_answered() -> None:
     names = (
         [f"mha{heads}" for heads in (1, 2)] + [f"ffn{width}" for width in range(1, 9)] + ["conv3", "identity"]
     )
-    tables = [{name: rng.uniform(0.1, 9) for name in names} for _ in range(3)]
+    tables = [[(1.0, {name: rng.uniform(0.1, 9) for name in names})] for _ in range(3)]
     space = SearchSpace.uniform(DIMENSIONS, 24, names)
-    cost_of = table_costs([1.0, 1.0, 1.0], tables, DIMENSIONS.pooling)
+    cost_of = table_costs(tables, DIMENSIONS.pooling)
     aim = cost_of(space.sample(rng))
     budgets = Budgets(tuple(Budget(name, 1.01 * aim[name], 0.99 * aim[name]) for name in aim.names))
     assert budgets.fits(cost_of(check_feasible(space, cost_of, budgets, random.Random(0))))

@@ -1,5 +1,5 @@
-"""Laws of the latency table: costs that are sums are found again, predictions do not depend on the order of
-operators, and a table is measured once."""
+"""Laws of the latency table: its chains tell every operator, predictions do not depend on the order of
+operators, and it is measured once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from latency_spaces import DIMENSIONS, NAMES, make_space, names_of_a_space
 from onnx import TensorProto, helper, numpy_helper
 
 from bertcompress.errors import BudgetError
@@ -29,28 +30,10 @@ from bertcompress.latency.chains import (
     space_terms,
     terms_of,
 )
-from bertcompress.latency.table import (
-    Coefficients,
-    fit_coefficients,
-    prediction_error,
-    repeat_noise_percent,
-)
+from bertcompress.latency.coefficients import Streaming
+from bertcompress.latency.table import prediction_error, repeat_noise_percent
 from bertcompress.measure import Conditions, best_clock
-from bertcompress.space import Architecture, Dimensions, Operator, Pooling, SearchSpace, canonical
-
-NAMES = ["mha1", "mha2", "ffn16", "ffn32", "conv3", "conv5", "identity"]
-DIMENSIONS = Dimensions(
-    vocab_size=5000, hidden_size=16, embedding_size=16, head_size=8, num_labels=2, pooling="mean"
-)
-
-
-names_of_a_space = st.lists(st.sampled_from(NAMES), min_size=1, max_size=7, unique=True)
-
-
-def make_space(
-    num_positions: int = 4, names: list[str] | None = None, pooling: Pooling = "mean"
-) -> SearchSpace:
-    return SearchSpace.uniform(replace(DIMENSIONS, pooling=pooling), num_positions, names or NAMES)
+from bertcompress.space import Architecture, Operator, SearchSpace, canonical
 
 
 def export_chain(architecture: Architecture, path, conditions: Conditions) -> None:
@@ -79,45 +62,6 @@ def a_table(**coefficients_ms: float) -> LatencyTable:
     return LatencyTable(Conditions(), "a machine", "wall", 0.5, coefficients_ms, 8, 2, 1.0, 1.0)
 
 
-@given(
-    names=names_of_a_space,
-    num_positions=st.integers(2, 8),
-    seed=st.integers(0, 9),
-    data=st.data(),
-)
-@settings(max_examples=25, deadline=None)
-def test_costs_that_are_sums_are_found_again(names, num_positions, seed, data):
-    space = make_space(num_positions, names)
-    terms = space_terms(space)
-    costs = data.draw(st.lists(st.floats(0.1, 5.0), min_size=len(terms), max_size=len(terms)))
-    chains = fitting_chains(space, 16, random.Random(seed))
-    measured = counts_matrix(chains, terms, "mean") @ np.array([0.3, *costs])
-    found = fit_coefficients(chains, measured, terms, "mean")
-    assert found.intercept_ms == pytest.approx(0.3, rel=1e-6)
-    assert list(found.costs_ms.values()) == pytest.approx(costs, rel=1e-6)
-
-
-@given(
-    names=names_of_a_space,
-    num_positions=st.integers(2, 8),
-    seed=st.integers(0, 9),
-    data=st.data(),
-)
-@settings(max_examples=25, deadline=None)
-def test_operators_of_one_token_have_costs_of_their_own(names, num_positions, seed, data):
-    space = make_space(num_positions, names, "cls")
-    terms = space_terms(space)
-    assert len(terms) == 2 * len(space_operators(space))
-    costs = data.draw(st.lists(st.floats(0.1, 5.0), min_size=len(terms), max_size=len(terms)))
-    true = Coefficients(0.3, {term.name: cost for term, cost in zip(terms, costs, strict=True)})
-    chains = fitting_chains(space, 16, random.Random(seed))
-    found = fit_coefficients(chains, [true.predict_ms(chain, "cls") for chain in chains], terms, "cls")
-    # One token's operators and the intercept may go together in every chain: their sum is what is told.
-    asked = heldout_chains(space, 8, random.Random(seed), known=())
-    predicted = [found.predict_ms(chain, "cls") for chain in asked]
-    assert predicted == pytest.approx([true.predict_ms(chain, "cls") for chain in asked], rel=1e-5)
-
-
 def test_one_token_is_read_from_the_last_operator_on_that_mixes_them():
     names = ["ffn16", "mha1", "ffn32", "conv3", "ffn16"]
     chain = [Operator.parse(name) for name in names]
@@ -125,39 +69,6 @@ def test_one_token_is_read_from_the_last_operator_on_that_mixes_them():
     alone = [*names[:3], "conv3 (first token)", "ffn16 (first token)"]
     assert [term.name for term in terms_of(chain, "cls")] == alone
     assert [term.first_token for term in terms_of(chain[::2], "cls")] == [True, True, True]
-
-
-@given(seed=st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
-def test_no_cost_is_negative_however_noisy_the_clock(seed):
-    space = make_space()
-    chains = fitting_chains(space, 16, random.Random(seed))
-    measured = np.random.default_rng(seed).uniform(0.1, 10, len(chains))
-    found = fit_coefficients(chains, measured, space_terms(space), "mean")
-    assert min(found.intercept_ms, *found.costs_ms.values()) >= 0
-
-
-@given(
-    names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=6, unique=True),
-    seed=st.integers(0, 99),
-    data=st.data(),
-)
-@settings(max_examples=25, deadline=None)
-def test_costs_that_grow_with_size_are_found_again_and_noise_never_orders_them(names, seed, data):
-    space = make_space(4, names)
-    terms = space_terms(space)
-    increase = data.draw(st.lists(st.floats(0.1, 1.0), min_size=len(terms), max_size=len(terms)))
-    costs = [sum(increase[j] for j, other in enumerate(terms) if one.includes(other)) for one in terms]
-    chains = fitting_chains(space, 16, random.Random(seed))
-    measured = counts_matrix(chains, terms, "mean") @ np.array([0.3, *costs])
-    found = fit_coefficients(chains, measured, terms, "mean", growing=True)
-    assert list(found.costs_ms.values()) == pytest.approx(costs, rel=1e-6)
-    noisy = measured * np.random.default_rng(seed).uniform(0.2, 5, len(chains))
-    found = fit_coefficients(chains, noisy, terms, "mean", growing=True)
-    for one in terms:
-        for other in terms:
-            if one.includes(other):
-                assert found.costs_ms[other.name] <= found.costs_ms[one.name]
 
 
 @given(names=names_of_a_space, num_positions=st.integers(1, 24), seed=st.integers(0, 9))
@@ -175,27 +86,6 @@ def test_chains_tell_every_operator_and_span_all_lengths(names, num_positions, s
     # In units of each chain's length, as the clock's error goes.
     counts = counts_matrix(chains, space_terms(space), "mean")
     assert np.linalg.cond(counts / counts.sum(axis=1, keepdims=True)) < 20
-
-
-@given(
-    names=names_of_a_space.filter(lambda names: names != ["identity"]),
-    num_positions=st.integers(2, 12),
-    seed=st.integers(0, 9),
-)
-@settings(max_examples=25, deadline=None)
-def test_a_noisy_clock_gives_predictions_hardly_noisier_than_itself(names, num_positions, seed):
-    space, generator = make_space(num_positions, names), np.random.default_rng(seed)
-    terms = space_terms(space)
-    chains = fitting_chains(space, 24, random.Random(seed))
-    heldout = heldout_chains(space, 24, random.Random(seed), known=())
-    costs = np.array([0.5, *generator.uniform(0.3, 1.5, len(terms))])
-    exact = counts_matrix(chains, terms, "mean") @ costs
-    noisy = exact * (1 + 0.01 * generator.standard_normal(len(chains)))
-    found = fit_coefficients(chains, noisy, terms, "mean")
-    predicted = [found.predict_ms(chain, "mean") for chain in heldout]
-    mape_percent, _ = prediction_error(predicted, (counts_matrix(heldout, terms, "mean") @ costs).tolist())
-    assert mape_percent is not None
-    assert mape_percent < 1.5
 
 
 @given(num_positions=st.integers(1, 6), forced=st.integers(0, 6), seed=st.integers(0, 99))
@@ -243,9 +133,16 @@ def test_an_operator_without_cost_is_named():
 
 
 def test_table_survives_json_and_store(tmp_path):
-    table = a_table(mha1=0.1)
     store = LatencyStore(tmp_path)
-    assert LatencyTable.from_dict(store.put({"a": 1}, table.to_dict())) == table
+    for index, streaming in enumerate((None, Streaming(2e6, 0.1, {"mha1": 1088}))):
+        table = replace(a_table(mha1=0.1), streaming=streaming)
+        assert LatencyTable.from_dict(store.put({"a": index}, table.to_dict())) == table
+
+
+def test_an_operator_whose_weights_no_cache_holds_costs_more():
+    table = replace(a_table(mha1=0.1), streaming=Streaming(2.5e6, 0.2, {"mha1": 1_000_000}))
+    chains = [(Operator("mha", 1),) * number for number in (0, 2, 3, 5)]
+    assert [table.predict_ms(chain) for chain in chains] == pytest.approx([0.5, 0.7, 0.9, 1.5])
 
 
 def test_errors_of_predictions():

@@ -6,15 +6,12 @@ import sqlite3
 import threading
 
 import pytest
+from latency_spaces import DIMENSIONS
 
 from bertcompress.errors import RunFolderError
 from bertcompress.latency import LatencyStore, default_cache_dir
 from bertcompress.measure import Conditions
-from bertcompress.space import Architecture, Dimensions, Operator
-
-DIMENSIONS = Dimensions(
-    vocab_size=5000, hidden_size=16, embedding_size=16, head_size=8, num_labels=2, pooling="mean"
-)
+from bertcompress.space import Architecture, Operator
 
 
 def test_a_whole_network_is_timed_once_a_condition_and_machine(tmp_path):

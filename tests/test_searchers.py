@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from landscapes import NAMES, landscape, price, price_by_token, uneven, uniform
+from landscapes import NAMES, landscape, price, price_by_cache, price_by_token, uneven, uniform
 
 from bertcompress.search import (
     SEARCHERS,
@@ -231,19 +231,23 @@ def test_progressive_meets_a_budget_from_below():
     assert all(evaluation.cost["num_parameters"] >= 0.8 * most for evaluation in result.evaluations)
 
 
-@given(seed=st.integers(0, 99), prices=st.sampled_from([price, price_by_token]))
-@settings(max_examples=16, deadline=None)
-def test_exact_finds_the_optimum_of_additive_scores_once_its_design_is_scored(seed, prices):
+@given(
+    seed=st.integers(0, 99),
+    prices=st.sampled_from([price, price_by_token, price_by_cache]),
+    budgets=st.sampled_from([TIGHT, Budgets.of(latency_ms=(4.5, 6.0))]),
+)
+@settings(max_examples=24, deadline=None)
+def test_exact_finds_the_optimum_of_additive_scores_once_its_design_is_scored(seed, prices, budgets):
     space = uniform(3)
     cost_of, score = prices(space), landscape(space, seed, interaction=0.0)
-    searcher, rng = make("exact", space, TIGHT, size=100, prices=prices), random.Random(seed)
-    best = min(score(c) for c in itertools.product(*space.choices) if TIGHT.fits(cost_of(c)))
+    searcher, rng = make("exact", space, budgets, size=100, prices=prices), random.Random(seed)
+    best = min(score(c) for c in itertools.product(*space.choices) if budgets.fits(cost_of(c)))
     result = search(
         space,
         searcher,
         score_many=one_by_one(score),
         cost_of=cost_of,
-        budgets=TIGHT,
+        budgets=budgets,
         num_evaluations=1 + 3 * (len(NAMES) - 1) + 16,
         rng=rng,
     )

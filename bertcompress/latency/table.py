@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,32 +15,34 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy.optimize import nnls
 from scipy.stats import kendalltau
 
-from bertcompress.errors import BudgetError
 from bertcompress.latency.chains import (
-    Term,
     chain_architecture,
-    counts_matrix,
     fitting_chains,
     heldout_chains,
     space_operators,
     space_terms,
-    terms_of,
 )
+from bertcompress.latency.coefficients import Coefficients, Streaming, fit_coefficients
 from bertcompress.latency.pace import steady_medians_ms
 from bertcompress.latency.store import LatencyStore
 from bertcompress.measure import CLOCKS, Conditions, machine_key, measure_files, time_files
-from bertcompress.space import Architecture, Child, Operator, Pooling, SearchSpace, canonical
+from bertcompress.space import (
+    Architecture,
+    Operator,
+    Pooling,
+    SearchSpace,
+    canonical,
+    operator_parameters,
+)
 
 # Writes the network, with any weights, as the ONNX file that would be served at the conditions' precision.
 ExportArchitecture: TypeAlias = Callable[[Architecture, Path, Conditions], None]
 OnProgress: TypeAlias = Callable[[int, int], None]
 MOST_WORDS = 1000
-FLOOR_OF_MEDIAN = 0.25
 # Tables stored before chains, clock or fit changed are not those of today: count up with every such change.
-METHOD = 5
+METHOD = 6
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class LatencyTable:
     """Predicted latency as a sum: an intercept (embeddings, pooling, head) and a cost per operator.
 
     Under `pooling` "cls" operators have a second cost, of the first token only (`space.first_token_from`).
+    `streaming` is there where networks of the space outgrow a cache: see `Coefficients`.
     `mape_percent` (mean absolute error) and `kendall` are of held-out chains; None where there were too few.
     `noise_percent` is the error that a perfect table would show on them: all were measured twice, and that is
     how far either measurement lies from the mean of the two.
@@ -80,6 +82,7 @@ class LatencyTable:
     kendall: float | None
     noise_percent: float | None = None
     pooling: Pooling = "mean"
+    streaming: Streaming | None = None
 
     def predict_ms(self, network: Architecture | Sequence[Operator]) -> float:
         """Latency of an architecture or child, placed or canonical.
@@ -87,73 +90,29 @@ class LatencyTable:
         Raises:
             BudgetError: an operator is not in the table.
         """
+        return max(self.sums_ms(network))
+
+    def sums_ms(self, network: Architecture | Sequence[Operator]) -> tuple[float, ...]:
+        """The sums over the operators of which the latency is the largest (`Coefficients.sums_ms`).
+
+        Raises:
+            BudgetError: an operator is not in the table.
+        """
         operators = network.operators if isinstance(network, Architecture) else canonical(network)
-        return Coefficients(self.intercept_ms, self.coefficients_ms).predict_ms(operators, self.pooling)
+        found = Coefficients(self.intercept_ms, self.coefficients_ms, self.streaming)
+        return found.sums_ms(operators, self.pooling)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; from_dict reads them back."""
-        return {**asdict(self), "coefficients_ms": dict(self.coefficients_ms)}
+        streaming = None if self.streaming is None else self.streaming.to_dict()
+        return {**asdict(self), "coefficients_ms": dict(self.coefficients_ms), "streaming": streaming}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LatencyTable:
         """The table that to_dict wrote."""
-        return cls(**{**values, "conditions": Conditions(**values["conditions"])})
-
-
-@dataclass(frozen=True)
-class Coefficients:
-    """An intercept and the costs of terms by name, whose sum over a network's terms is its latency."""
-
-    intercept_ms: float
-    costs_ms: Mapping[str, float]
-
-    def predict_ms(self, chain: Sequence[Operator], pooling: Pooling) -> float:
-        """Latency of a canonical chain.
-
-        Raises:
-            BudgetError: a term has no cost.
-        """
-        counts = Counter(term.name for term in terms_of(chain, pooling))
-        unknown = sorted(set(counts) - set(self.costs_ms))
-        if unknown:
-            known = ", ".join(self.costs_ms)
-            raise BudgetError(f"latency table: no cost for {', '.join(unknown)}; it holds {known}")
-        # Summed by name: equal sets of terms cost exactly the same, in any order.
-        return self.intercept_ms + sum(
-            counts[name] * cost for name, cost in self.costs_ms.items() if name in counts
-        )
-
-
-def fit_coefficients(
-    chains: Sequence[Child],
-    latencies_ms: Sequence[float],
-    terms: Sequence[Term],
-    pooling: Pooling,
-    *,
-    growing: bool = False,
-) -> Coefficients:
-    """Intercept and cost per term, none below zero, with the least squared relative error.
-
-    The error of a chain far below the median counts relative to a share of that: the weights of a tiny
-    network stay in the cache, and its operators are cheaper there than in most networks of the space.
-
-    With `growing` an operator costs no less than a smaller one of its kind: where sizes are many and chains
-    few, the noise would otherwise order them.
-    """
-    measured = np.asarray(latencies_ms, dtype=np.float64)
-    scale = np.maximum(measured, FLOOR_OF_MEDIAN * np.median(measured))
-    sums = _sums_of_increases(terms) if growing else np.eye(1 + len(terms))
-    solution, _ = nnls(counts_matrix(chains, terms, pooling) @ sums / scale[:, None], measured / scale)
-    found = sums @ solution
-    costs = {term.name: float(cost) for term, cost in zip(terms, found[1:], strict=True)}
-    return Coefficients(float(found[0]), costs)
-
-
-def _sums_of_increases(terms: Sequence[Term]) -> np.ndarray:
-    """The matrix from the intercept and each term's increase over the next smaller one to the costs."""
-    sums = np.eye(1 + len(terms))
-    sums[1:, 1:] = np.array([[one.includes(other) for other in terms] for one in terms], dtype=np.float64)
-    return sums
+        given = values.get("streaming")  # none in a table of before
+        streaming = None if given is None else Streaming(**given)
+        return cls(**{**values, "conditions": Conditions(**values["conditions"]), "streaming": streaming})
 
 
 def prediction_error(
@@ -306,7 +265,14 @@ def build_latency_table(
     )
     measured = [(one + other) / 2 for one, other in zip(first, second, strict=True)]
     start = len(fitted)
-    found = fit_coefficients(fitted, measured[:start], terms, pooling, growing=settings.growing)
+    found = fit_coefficients(
+        fitted,
+        measured[:start],
+        terms,
+        pooling,
+        weights=operator_weights(space),
+        growing=settings.growing,
+    )
     predicted = [found.predict_ms(chain, pooling) for chain in heldout]
     mape_percent, kendall = prediction_error(predicted, measured[start:])
     table = LatencyTable(
@@ -321,8 +287,16 @@ def build_latency_table(
         kendall=kendall,
         noise_percent=repeat_noise_percent(first[start:], second[start:]),
         pooling=pooling,
+        streaming=found.streaming,
     )
     return table if store is None else LatencyTable.from_dict(store.put(key, table.to_dict()))
+
+
+def operator_weights(space: SearchSpace) -> dict[str, int]:
+    """The number of weights of each of the space's operators by name."""
+    return {
+        operator.name: operator_parameters(operator, space.dimensions) for operator in space_operators(space)
+    }
 
 
 def _smallest_vocabulary(architectures: Sequence[Architecture]) -> int:

@@ -39,13 +39,13 @@ def cost_function(recipe: Recipe, dimensions: Dimensions, tables: Mapping[str, L
 
     def cost_of(child: Child) -> Cost:
         architecture = Architecture(dimensions, child)
-        values: dict[str, float] = {"num_parameters": architecture.num_parameters}
+        values: dict[str, float | tuple[float, ...]] = {"num_parameters": architecture.num_parameters}
         if budget.macs is not None:
             values["macs"] = architecture.macs(main.sequence_length, main.batch_size)
         if budget.size_mib is not None:
             values["size_mib"] = estimate_size_mib(architecture, main.precision)
-        values |= {name: table.predict_ms(architecture) for name, table in tables.items()}
-        return Cost(tuple(values), tuple(values.values()))
+        values |= {name: table.sums_ms(architecture) for name, table in tables.items()}
+        return Cost.of(**values)
 
     return cost_of
 

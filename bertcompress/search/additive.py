@@ -2,6 +2,7 @@
 
 Where the head reads the first token only, an operator's price depends on whether a later one mixes tokens
 (`space.first_token_from`): then costs are sums within each part of the space that settles which is the last.
+A latency may be the largest of two sums: at most a limit both have to be, at least a limit one of them.
 
 Positions that offer the same at the same price are one group, of which only the number of times each operator
 stands in it counts. HiGHS solves the programs (Huangfu & Hall 2018, doi 10.1007/s12532-017-0130-5) through
@@ -10,8 +11,9 @@ stands in it counts. HiGHS solves the programs (Huangfu & Hall 2018, doi 10.1007
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -37,22 +39,42 @@ SOLVED, INFEASIBLE = 0, 2  # scipy's status
 def additive_costs(space: SearchSpace, cost_of: CostOf, rng: random.Random) -> AdditiveCosts:
     """What every operator adds when it takes its position's place in the smallest child, whose costs stay.
 
+    They are those of all `Cost.sums` in a row.
+
     Raises:
         ValueError: costs are not sums over positions (see `additive_parts`), as `rng`'s children show.
     """
+
+    def sums_of(child: Child) -> Array:
+        return np.array([each for sums in cost_of(child).sums for each in sums], dtype=np.float64)
+
     start = space.smallest()
-    cost = cost_of(start)
-    constant = np.array(cost.values, dtype=np.float64)
+    constant = sums_of(start)
     added = []
     for position, operators in enumerate(space.choices):
         changed = [(*start[:position], operator, *start[position + 1 :]) for operator in operators]
-        added.append(np.array([cost_of(child).values for child in changed], dtype=np.float64) - constant)
+        added.append(np.array([sums_of(child) for child in changed]) - constant)
+    largest = np.abs(constant) + sum(np.abs(rows).max(axis=0) for rows in added)
     for child in (space.sample(rng) for _ in range(NUM_ADDITIVITY_CHECKS)):
         rows = [added[p][space.choices[p].index(operator)] for p, operator in enumerate(child)]
-        expected, true = constant + np.sum(rows, axis=0), cost_of(child).values
-        if not np.allclose(expected, true, rtol=1e-6, atol=0.0):
+        expected, true = constant + np.sum(rows, axis=0), sums_of(child)
+        if not np.all(np.abs(expected - true) <= 1e-6 * np.abs(true) + 1e-12 * largest):
             raise ValueError(f"costs are not sums over positions: {expected} expected of {child}, not {true}")
     return AdditiveCosts(constant, tuple(added))
+
+
+def reaching_sums(names: Sequence[str], budgets: Sequence[Budget]) -> Iterator[frozenset[int]]:
+    """The sums that lower limits are for, in every way there is; `names` are those of sums (see `Cost`).
+
+    Where a cost is the largest of several sums, one of them has to reach the lower limit, whichever it is.
+
+    Raises:
+        ValueError: a budget's name is not among them.
+    """
+    if unknown := [budget.name for budget in budgets if budget.name not in names]:
+        raise ValueError(f"{', '.join(unknown)}: budgets, but not among the costs {', '.join(names)}")
+    wanted = [budget.name for budget in budgets if budget.lower]
+    return map(frozenset, itertools.product(*([i for i, n in enumerate(names) if n == w] for w in wanted)))
 
 
 def additive_parts(space: SearchSpace) -> list[SearchSpace]:
@@ -77,7 +99,10 @@ class _Group:
 
 
 class CountProgram:
-    """Chooses counts, one for each operator of each group of like positions; a group's add up to its size."""
+    """Chooses counts, one for each operator of each group of like positions; a group's add up to its size.
+
+    `names` are those of the sums (see `Cost`).
+    """
 
     def __init__(self, space: SearchSpace, costs: AdditiveCosts, names: Sequence[str]) -> None:
         self.costs = costs
@@ -95,13 +120,16 @@ class CountProgram:
         self.whole: Box = ((0,) * len(sizes), tuple(sizes))
 
     def reach(self, name: str) -> tuple[float, float]:
-        """The smallest and the largest value of one cost over all children."""
-        kind = self.names.index(name)
-        columns = [rows[:, kind] for rows in self.costs.operators]
-        constant = float(self.costs.constant[kind])
-        return constant + sum(float(c.min()) for c in columns), constant + sum(
-            float(c.max()) for c in columns
-        )
+        """A bound below all children's values of one cost, and the largest of them.
+
+        No child is at the bound where it is the largest of several sums, of which others are smallest.
+        """
+        kinds = [kind for kind, known in enumerate(self.names) if known == name]
+        columns = [rows[:, kinds] for rows in self.costs.operators]
+        constant = self.costs.constant[kinds]
+        least = constant + np.sum([column.min(axis=0) for column in columns], axis=0)
+        most = constant + np.sum([column.max(axis=0) for column in columns], axis=0)
+        return float(least.max()), float(most.max())
 
     def child(self, counts: Counts) -> Child:
         """A child with these counts, placed."""
@@ -115,7 +143,7 @@ class CountProgram:
     @classmethod
     def of_parts(cls, space: SearchSpace, cost_of: CostOf, rng: random.Random) -> list[CountProgram]:
         """A program for each part of the space in which costs are sums."""
-        names = cost_of(space.smallest()).names
+        names = cost_of(space.smallest()).names_of_sums
         return [cls(part, additive_costs(part, cost_of, rng), names) for part in additive_parts(space)]
 
     def most_central(self, budgets: Sequence[Budget], box: Box) -> tuple[Counts, float] | None:
@@ -124,34 +152,56 @@ class CountProgram:
         Negative where not all limits can be kept; its sign is right to 1e-8, its size to a tenth. None for a
         box without counts.
         """
-        rows, starts = self._shares(budgets)
-        matrix = np.hstack([rows, np.ones((len(rows), 1))])
-        return self._solve(box, matrix, starts, np.array([-1.0]), most=SHARE_SCALE, gap=SIGN_GAP)
+        found = []
+        for reaching in reaching_sums(self.names, budgets):
+            rows, starts, _ = self._shares(budgets, reaching)
+            matrix = np.hstack([rows, np.ones((len(rows), 1))])
+            found.append(self._solve(box, matrix, starts, np.array([-1.0]), most=SHARE_SCALE, gap=SIGN_GAP))
+        solved = [(counts, -value) for counts, value in filter(None, found)]
+        return max(solved, key=lambda solution: solution[1], default=None)
 
     def least_overshoot(self, soft: Sequence[Budget], hard: Sequence[Budget] = ()) -> Counts | None:
         """Counts that keep the `hard` budgets and break the `soft` ones by the least sum of shares."""
-        rows, starts = self._shares([*soft, *hard])
-        num_soft = len(self._shares(soft)[1])
-        matrix = np.hstack([rows, -np.eye(len(rows))[:, :num_soft]])
-        found = self._solve(self.whole, matrix, starts, np.ones(num_soft), least=0.0, gap=0.0)
-        return None if found is None else found[0]
+        found = []
+        for reaching in reaching_sums(self.names, [*soft, *hard]):
+            rows, starts, limits = self._shares([*soft, *hard], reaching)
+            num_soft = len(set(self._shares(soft, reaching)[2]))
+            # Of all sums that one limit is for, what it is broken by is the most.
+            broken_by = np.equal.outer(limits, np.arange(num_soft)).astype(float)
+            found.append(
+                self._solve(
+                    self.whole, np.hstack([rows, -broken_by]), starts, np.ones(num_soft), least=0.0, gap=0.0
+                )
+            )
+        solved = list(filter(None, found))
+        return min(solved, key=lambda solution: solution[1])[0] if solved else None
 
-    def _shares(self, budgets: Sequence[Budget]) -> tuple[Array, Array]:
-        """Rows and right-hand sides such that rows @ counts <= right-hand side keeps every limit."""
-        rows, right = [np.zeros((0, self._more.shape[1]))], []
+    def _shares(self, budgets: Sequence[Budget], reaching: frozenset[int]) -> tuple[Array, Array, list[int]]:
+        """Rows and right-hand sides such that rows @ counts <= right-hand side keeps every limit.
+
+        Lower limits are those of the sums `reaching`; and which limit, counted through, each row is for.
+        """
+        rows, right, limits = [np.zeros((0, self._more.shape[1]))], [], []
+        number = 0
         for budget in budgets:
-            kind = self.names.index(budget.name)
-            least, more = float(self._least[kind]), self._more[kind : kind + 1]
+            kinds = [kind for kind, name in enumerate(self.names) if name == budget.name]
             if budget.upper is not None:
-                rows.append(more * (SHARE_SCALE / budget.upper))
-                right.append((budget.upper - least) * (SHARE_SCALE / budget.upper))
+                scale = SHARE_SCALE / budget.upper
+                rows.append(self._more[kinds] * scale)
+                right += [(budget.upper - float(self._least[kind])) * scale for kind in kinds]
+                limits += [number] * len(kinds)
+                number += 1
             if budget.lower:
+                (kind,) = reaching.intersection(kinds)
+                least, more = float(self._least[kind]), self._more[kind : kind + 1]
                 # No operator needs to count for more than twice the limit; a huge one, a millionth of which
                 # passes for none with the solver, would do so in part.
                 capped = np.minimum(more, max(0.0, 2 * budget.lower - least))
                 rows.append(capped * (-SHARE_SCALE / budget.lower))
                 right.append((budget.lower - least) * (-SHARE_SCALE / budget.lower))
-        return np.concatenate(rows), np.array(right)
+                limits.append(number)
+                number += 1
+        return np.concatenate(rows), np.array(right), limits
 
     def _solve(
         self,
@@ -164,7 +214,10 @@ class CountProgram:
         least: float = -np.inf,
         most: float = np.inf,
     ) -> tuple[Counts, float] | None:
-        """Minimises `objective` over the variables that follow the counts, each from `least` to `most`."""
+        """Minimises `objective` over the variables that follow the counts, each from `least` to `most`.
+
+        The counts and the minimum, None where nothing meets the rows.
+        """
         num_counts, num_more = len(box[0]), len(objective)
         members = np.zeros((len(self._groups), num_counts + num_more))
         start = 0
@@ -189,7 +242,7 @@ class CountProgram:
             return None
         if result.x is None:
             raise RuntimeError(f"the integer program was not solved: {result.message}")
-        return tuple(round(count) for count in result.x[:num_counts]), float(result.x[-1]) / SHARE_SCALE
+        return tuple(round(count) for count in result.x[:num_counts]), float(result.fun) / SHARE_SCALE
 
 
 def reach(programs: Sequence[CountProgram], name: str) -> tuple[float, float]:

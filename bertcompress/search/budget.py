@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from bertcompress.space import Child, SearchSpace
@@ -17,23 +18,36 @@ RELATIVE_TOLERANCE = 1e-12
 
 @dataclass(frozen=True)
 class Cost:
-    """Named costs of a child in one fixed order, each a sum over the positions up to a constant.
+    """Named costs of a child in one fixed order, each the largest of some sums over the positions.
 
     The names are `num_parameters`, `macs`, `size_mib`, `latency_ms`, and one more latency for every further
-    condition; a cost that nobody asks for may be left out, of every child alike.
+    condition; a cost that nobody asks for may be left out, of every child alike. `sums` are those of each
+    name, constants included: one of most costs, two of a latency that grows faster beyond a cache.
     """
 
     names: tuple[str, ...]
-    values: tuple[float, ...]
+    sums: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
-        if len(self.names) != len(self.values) or len(set(self.names)) < len(self.names):
-            raise ValueError(f"{self.values} do not go with the names {self.names}")
+        known = len(self.names) == len(self.sums) == len(set(self.names))
+        if not known or not all(self.sums):
+            raise ValueError(f"{self.sums} do not go with the names {self.names}")
 
     @classmethod
-    def of(cls, **values: float) -> Cost:
-        """The cost whose values are named by the keywords, in their order."""
-        return cls(tuple(values), tuple(values.values()))
+    def of(cls, **values: float | tuple[float, ...]) -> Cost:
+        """The cost whose values, or the sums they are the largest of, are named by the keywords, in order."""
+        sums = (value if isinstance(value, tuple) else (value,) for value in values.values())
+        return cls(tuple(values), tuple(sums))
+
+    @cached_property
+    def values(self) -> tuple[float, ...]:
+        """The value of each name."""
+        return tuple(max(sums) for sums in self.sums)
+
+    @property
+    def names_of_sums(self) -> tuple[str, ...]:
+        """The name that each of all sums in a row belongs to."""
+        return tuple(name for name, sums in zip(self.names, self.sums, strict=True) for _ in sums)
 
     def __getitem__(self, name: str) -> float:
         if name not in self.names:
