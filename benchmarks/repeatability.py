@@ -5,7 +5,8 @@
 Each measurement is `bertcompress benchmark` of the folder's files at its batches, lengths and threads, in a
 process of its own. Some are made on the machine as it is; the last one beside a process a CPU that does
 nothing but count. The command fails where medians of the first differ by more than a twentieth at a point, or
-where the machine is called noisy in any of the first, or is not in the last.
+where the machine is called quiet in the last. Of several threads only those measurements of a point are
+compared in which the CPUs were near each other all the time (`team_shares`).
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from typing import Any
 
 from record import RESULTS, provenance, write_record
 
+from bertcompress.measure.clock import team_changed
 from bertcompress.measure.machine import num_cpus
 
 ALLOWED_DIFFERENCE = 0.05
 POINT = ("model", "precision", "batch_size", "sequence_length", "num_threads")
-Medians = dict[tuple[Any, ...], float]
+Rows = dict[tuple[Any, ...], Mapping[str, Any]]
 
 
 def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -65,21 +67,52 @@ def busy_machine() -> Iterator[None]:
             process.wait()
 
 
-def medians(measurement: Mapping[str, Any]) -> Medians:
-    """The p50 in milliseconds by file and point."""
-    return {tuple(row[key] for key in POINT): row["p50_ms"] for row in measurement["rows"]}
+def by_point(measurement: Mapping[str, Any]) -> Rows:
+    """The rows by file and point."""
+    return {tuple(row[key] for key in POINT): row for row in measurement["rows"]}
 
 
-def compare(measured: Sequence[Medians]) -> list[dict[str, Any]]:
-    """Each file and point with its medians and by how much the largest is above the smallest."""
-    return [
-        {
-            **dict(zip(POINT, point, strict=True)),
-            "p50_ms": (values := [each[point] for each in measured]),
-            "difference": max(values) / min(values) - 1,
+def compare(measured: Sequence[Rows]) -> list[dict[str, Any]]:
+    """Each file and point with its medians, and by how much the largest is above the smallest.
+
+    That is of the medians that can be compared, None of fewer than two: all of one thread; of several those
+    in whose readings threads worked together as well as in the best of all.
+    """
+    points = []
+    for point in measured[0]:
+        rows = [each[point] for each in measured]
+        shares = [row["team_shares"] for row in rows]
+        best = min((least for least, _ in filter(None, shares)), default=0.0)
+        near = [
+            row["p50_ms"]
+            for row, share in zip(rows, shares, strict=True)
+            if share is None or not team_changed((best, share[1]))
+        ]
+        points.append(
+            {
+                **dict(zip(POINT, point, strict=True)),
+                "p50_ms": [row["p50_ms"] for row in rows],
+                "team_shares": shares,
+                "num_compared": len(near),
+                "difference": max(near) / min(near) - 1 if len(near) > 1 else None,
+            }
+        )
+    return points
+
+
+def differences(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How many points there are, how many could be compared, and by how much they differ, by threads."""
+    found = {}
+    for threads in sorted({point["num_threads"] for point in points}):
+        those = [point for point in points if point["num_threads"] == threads]
+        compared = [point["difference"] for point in those if point["difference"] is not None]
+        found[str(threads)] = {
+            "points": len(those),
+            "compared": len(compared),
+            "largest_difference": max(compared, default=None),
+            "within_allowed": sum(difference <= ALLOWED_DIFFERENCE for difference in compared),
         }
-        for point in measured[0]
-    ]
+    return found
 
 
 def main(words: Sequence[str]) -> int:
@@ -88,26 +121,31 @@ def main(words: Sequence[str]) -> int:
     quiet = [measure(arguments.folder) for _ in range(arguments.measurements)]
     with busy_machine():
         busy = measure(arguments.folder)
-    points = compare(list(map(medians, quiet)))
-    slower = [now / min(row["p50_ms"]) for now, row in zip(medians(busy).values(), points, strict=True)]
+    points = compare(list(map(by_point, quiet)))
+    rows = by_point(busy).values()
+    slower = [now["p50_ms"] / min(row["p50_ms"]) for now, row in zip(rows, points, strict=True)]
     noise = [each["noise"] for each in quiet]
+    agreement = differences(points)
     checks = {
-        "agree": all(row["difference"] <= ALLOWED_DIFFERENCE for row in points),
-        "quiet_machine_is_called_quiet": not any(each["noisy"] for each in noise),
+        "what_can_be_compared_agrees": all(
+            each["within_allowed"] == each["compared"] for each in agreement.values()
+        ),
         "busy_machine_is_called_noisy": busy["noise"]["noisy"],
     }
     record = {
         "name": arguments.name,
         **provenance("repeatability.py", words, []),
         "seconds_per_point": quiet[0]["seconds_per_point"],
-        "largest_difference": max(row["difference"] for row in points),
+        "agreement_by_threads": agreement,
         "checks": checks,
         "points": points,
         "noise": noise,
         "beside_busy_processes": {"noise": busy["noise"], "times_slower": [min(slower), max(slower)]},
     }
     write_record(arguments.results / f"{arguments.name}.json", record)
-    print(f"medians differ by {record['largest_difference']:.1%} at most; {checks}")
+    for threads, each in agreement.items():
+        print(f"{threads} threads: {each}")
+    print(checks)
     for reason in itertools.chain(*(each["reasons"] for each in (*noise, busy["noise"]))):
         print(f"noisy machine: {reason}")
     return 0 if all(checks.values()) else 1

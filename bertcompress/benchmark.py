@@ -7,7 +7,8 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def benchmark(
     return {
         **origin(provider),
         "seconds_per_point": seconds_per_point,
-        "noise": watch.noise.to_dict(),
+        "noise": replace(watch.noise, team_shares=widest_team_shares(rows)).to_dict(),
         "rows": rows,
         "skipped": [
             {"num_threads": point[0], "batch_size": point[1], "sequence_length": point[2], "reason": reason}
@@ -85,6 +86,15 @@ def benchmark(
             if point not in timed
         ],
     }
+
+
+def widest_team_shares(rows: Iterable[Mapping[str, Any]]) -> tuple[float, float] | None:
+    """The least and the most that threads of one number took of one thread's time, where they differ most."""
+    known: dict[int, list[float]] = {}
+    for row in rows:
+        known.setdefault(row["num_threads"], []).extend(row["team_shares"] or [])
+    pairs = [(min(shares), max(shares)) for shares in known.values() if shares]
+    return max(pairs, key=lambda pair: pair[1] / pair[0], default=None)
 
 
 def benchmark_serving(

@@ -139,12 +139,11 @@ def _print_table(table: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from bertcompress.report.rows import number, operator_costs
+
     shown = Table("operator", "ms", title=table["machine"])
-    for name, milliseconds in {
-        "embeddings and head": table["intercept_ms"],
-        **table["coefficients_ms"],
-    }.items():
-        shown.add_row(name, f"{milliseconds:.4f}")
+    for name, milliseconds in operator_costs(table):
+        shown.add_row(name, number(milliseconds, 4))
     console = Console()
     console.print(shown)
     error = "-" if table["mape_percent"] is None else f"{table['mape_percent']:.2f}%"

@@ -190,6 +190,7 @@ def sample_data() -> dict[str, Any]:
         "latency_table": {
             "coefficients_ms": {"mha12": 0.94, "mha3": 0.31, "ffn1536": 1.12, "ffn192": 0.16, "conv3": 0.21},
             "intercept_ms": 0.18,
+            "streaming": {"cached": 3_680_000.0, "ms_per_million": 0.229, "weights": {"mha12": 591_360}},
             "mape_percent": 4.3,
             "kendall": 0.93,
             "num_heldout": 4,

@@ -9,9 +9,10 @@ import pytest
 from mask_sum import write_mask_sum
 
 from bertcompress import benchmark as module
-from bertcompress.benchmark import benchmark, benchmark_serving, precision_of
+from bertcompress.benchmark import benchmark, benchmark_serving, precision_of, widest_team_shares
 from bertcompress.errors import BudgetError, DataError
 from bertcompress.measure import Conditions, num_cpus
+from bertcompress.measure.teamwork import Teamwork
 
 
 @pytest.fixture
@@ -63,6 +64,29 @@ def test_more_threads_than_cpus_are_skipped_and_said(contenders, monkeypatch):
     assert {point["num_threads"] for point in result["skipped"]} == {2}
     with pytest.raises(DataError, match="lends 1 CPUs"):
         run(contenders, num_threads=(2,))
+
+
+def test_threads_that_work_together_better_at_times_are_noise(contenders, monkeypatch):
+    readings = itertools.cycle([0.55, 0.66])
+    monkeypatch.setattr(Teamwork, "share", lambda self: next(readings))
+    result = run(contenders, num_threads=(1, 2))
+    for row in result["rows"]:
+        assert row["team_shares"] == (None if row["num_threads"] == 1 else [0.55, 0.66])
+        assert row["noisy"] or row["num_threads"] == 1
+    assert result["noise"]["team_shares"] == [0.55, 0.66]
+    assert any("0.55 to 0.66 of one thread's time" in reason for reason in result["noise"]["reasons"])
+
+
+def test_shares_of_different_numbers_of_threads_are_not_compared():
+    rows = [
+        {"num_threads": 1, "team_shares": None},
+        {"num_threads": 2, "team_shares": [0.55, 0.57]},
+        {"num_threads": 2, "team_shares": [0.54, 0.56]},
+        {"num_threads": 4, "team_shares": [0.28, 0.3]},
+    ]
+    assert widest_team_shares(rows[:1]) is None
+    assert widest_team_shares(rows) == (0.28, 0.3)
+    assert widest_team_shares(rows[:3]) == (0.54, 0.57)
 
 
 def test_all_problems_are_told_at_once(contenders, tmp_path):

@@ -36,6 +36,7 @@ from bertcompress.measure.clock import (
     MIN_CALLS_PER_TURN,
     MIN_REPEATS,
     MIN_SAMPLES_BEYOND,
+    SECONDS_BETWEEN,
     SECONDS_PER_TURN,
     WARM_UP_WINDOW,
     WARMING_SECONDS,
@@ -156,6 +157,23 @@ def test_stops_at_max_seconds_and_then_leaves_the_percentile_out():
     assert MIN_REPEATS <= result["a"].repeats <= 24
     assert result["a"].p95_ms is None
     assert result["a"].p99_ms is None
+
+
+def test_what_is_done_between_rounds_is_not_timed():
+    clock, done = FakeClock(), []
+
+    def between() -> None:
+        done.append(len(clock.calls))
+        clock.now += 1.0
+
+    contenders = {"a": clock.contender("a", 0.01)}
+    turns = time_interleaved(
+        contenders, min_seconds=1, max_seconds=2, percentiles=(), clock=clock, between=between
+    )
+    assert turns["a"] == pytest.approx(np.full_like(turns["a"], 0.01))
+    # Before the first round, every quarter of a second that was timed, after the last.
+    assert len(done) == 1 + round(turns["a"].sum() / SECONDS_BETWEEN)
+    assert done[-1] == len(clock.calls)
 
 
 def test_no_contender_gives_no_summary():

@@ -14,36 +14,53 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 import repeatability
 
+Shares = tuple[float, float] | None
 
-def measurement(p50_ms: float, noisy: bool) -> dict[str, Any]:
-    point = {"model": "model", "precision": "fp32", "batch_size": 1, "sequence_length": 32, "num_threads": 1}
-    reasons = ["busy"] if noisy else []
-    noise = {"noisy": noisy, "reasons": reasons}
-    return {"rows": [{**point, "p50_ms": p50_ms}], "noise": noise, "seconds_per_point": 3.0}
+
+def measurement(p50_ms: float, shares: Shares, noisy: bool) -> dict[str, Any]:
+    point = {"model": "model", "precision": "fp32", "batch_size": 1, "sequence_length": 32}
+    threads = 1 if shares is None else 2
+    row = {**point, "num_threads": threads, "p50_ms": p50_ms, "team_shares": shares}
+    return {
+        "rows": [row],
+        "noise": {"noisy": noisy, "reasons": ["busy"] if noisy else []},
+        "seconds_per_point": 3.0,
+    }
+
+
+NEAR, FAR, MIXED = (0.54, 0.57), (0.64, 0.67), (0.54, 0.66)
 
 
 @pytest.mark.parametrize(
-    ("second_ms", "noisy", "status", "failed"),
+    ("medians_ms", "shares", "busy_is_noisy", "failed"),
     [
-        (1.04, (False, False, True), 0, set()),
-        (1.06, (False, False, True), 1, {"agree"}),
-        (1.0, (False, True, True), 1, {"quiet_machine_is_called_quiet"}),
-        (1.0, (False, False, False), 1, {"busy_machine_is_called_noisy"}),
+        ((1.0, 1.04), (None, None), True, set()),
+        ((1.0, 1.06), (None, None), True, {"what_can_be_compared_agrees"}),
+        ((1.0, 1.0), (None, None), False, {"busy_machine_is_called_noisy"}),
+        ((1.0, 1.06), (NEAR, NEAR), True, {"what_can_be_compared_agrees"}),
+        ((1.0, 1.3), (NEAR, FAR), True, set()),
+        ((1.0, 1.3, 1.02), (NEAR, MIXED, NEAR), True, set()),
     ],
 )
 def test_what_the_command_fails_at(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    second_ms: float,
-    noisy: tuple[bool, bool, bool],
-    status: int,
+    medians_ms: tuple[float, ...],
+    shares: tuple[Shares, ...],
+    busy_is_noisy: bool,
     failed: set[str],
 ) -> None:
-    answers = iter(map(measurement, (1.0, second_ms, 3.0), noisy))
+    quiet = [measurement(p50_ms, share, False) for p50_ms, share in zip(medians_ms, shares, strict=True)]
+    answers = iter([*quiet, measurement(3.0, shares[0], busy_is_noisy)])
     monkeypatch.setattr(repeatability, "measure", lambda folder: next(answers))
     monkeypatch.setattr(repeatability, "busy_machine", nullcontext)
-    assert repeatability.main(["folder", "--results", str(tmp_path)]) == status
+    words = ["folder", "--measurements", str(len(quiet)), "--results", str(tmp_path)]
+    assert repeatability.main(words) == int(bool(failed))
     record = json.loads((tmp_path / "repeatability.json").read_text(encoding="utf-8"))
     assert {name for name, holds in record["checks"].items() if not holds} == failed
-    assert record["largest_difference"] == pytest.approx(second_ms - 1)
+    (point,) = record["points"]
+    assert point["num_compared"] == (1 if FAR in shares else 2)
+    compared = [ms for ms, share in zip(medians_ms, shares, strict=True) if share in (None, NEAR)]
+    expected = max(compared) / min(compared) - 1 if len(compared) > 1 else None
+    assert point["difference"] == pytest.approx(expected)
     assert record["beside_busy_processes"]["times_slower"] == [3.0, 3.0]

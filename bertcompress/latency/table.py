@@ -151,7 +151,7 @@ def measure_twice_ms(
     """
     measured = []
     for _ in range(2):
-        timings, _cpus = time_files(
+        timings = time_files(
             paths,
             conditions,
             vocab_size=vocab_size,
@@ -160,7 +160,7 @@ def measure_twice_ms(
             percentiles=(50,),
             clock=CLOCKS[clock],
         )
-        medians = steady_medians_ms(timings)
+        medians = steady_medians_ms(timings.seconds)
         measured.append([medians[name] for name in paths])
     return measured[0], measured[1]
 

@@ -1,7 +1,8 @@
 """The one latency instrument: whoever wants a latency, the table, the benchmark or the report, reads it here.
 
-clock times contenders in turns, session opens files under stated conditions, machine says where and on which
-CPUs, noise says whether the machine was quiet, fresh starts a process of its own, callers asks concurrently.
+clock times contenders in turns, session opens files under stated conditions, files times them, machine says
+where and on which CPUs, noise and teamwork whether the machine was quiet and its CPUs near each other,
+fresh starts a process of its own, callers asks concurrently.
 """
 
 from __future__ import annotations
@@ -17,23 +18,23 @@ from bertcompress.measure.clock import (
     summarize,
     time_interleaved,
 )
+from bertcompress.measure.files import FileTimings, measure_files, time_files
 from bertcompress.measure.machine import cpu_model, gpu_model, machine_key, num_cpus, pinned
 from bertcompress.measure.noise import Noise, NoiseWatch
 from bertcompress.measure.session import (
     Conditions,
     best_clock,
     check_provider,
-    measure_files,
     random_feed,
     run,
     session,
-    time_files,
     timed_call,
 )
 
 __all__ = [
     "CLOCKS",
     "Conditions",
+    "FileTimings",
     "LatencySummary",
     "Noise",
     "NoiseWatch",

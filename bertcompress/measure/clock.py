@@ -28,6 +28,10 @@ MIN_REPEATS = 10
 # A percentile stands on at least this many samples beyond it.
 MIN_SAMPLES_BEYOND = 5
 NOISY_IQR_SHARE = 0.1
+# Readings of teamwork spread over a few percent by themselves.
+MAX_TEAM_CHANGE = 1.1
+# Something to do between rounds is done so often.
+SECONDS_BETWEEN = 0.25
 # Warm-up goes on until this many calls are no longer faster than those before, but not without an end.
 WARM_UP_WINDOW = 3
 MAX_WARM_UP_WINDOWS = 10
@@ -41,6 +45,7 @@ class LatencySummary:
 
     `p50_low_ms` to `p50_high_ms` holds the median with 95% confidence, whatever the distribution, as far as
     turns are independent of each other. `cpus` are those that the threads were held to; empty: to none.
+    `team_shares` are the least and the most that several threads took of one thread's time (`Teamwork`).
     """
 
     p50_ms: float
@@ -51,15 +56,24 @@ class LatencySummary:
     p50_low_ms: float | None = None
     p50_high_ms: float | None = None
     cpus: tuple[int, ...] = ()
+    team_shares: tuple[float, float] | None = None
 
     @property
     def noisy(self) -> bool:
-        """Whether the middle half of the timings spreads over more than a tenth of the median."""
-        return self.iqr_ms > NOISY_IQR_SHARE * self.p50_ms
+        """Whether the middle half of the timings spreads over more than a tenth of the median, or threads
+        worked together well at times and less well at others."""
+        spread = self.iqr_ms > NOISY_IQR_SHARE * self.p50_ms
+        return spread or (self.team_shares is not None and team_changed(self.team_shares))
 
     def to_dict(self) -> dict[str, Any]:
         """The fields and the noise flag as JSON values."""
-        return {**asdict(self), "cpus": list(self.cpus), "noisy": self.noisy}
+        shares = None if self.team_shares is None else list(self.team_shares)
+        return {**asdict(self), "cpus": list(self.cpus), "team_shares": shares, "noisy": self.noisy}
+
+
+def team_changed(shares: tuple[float, float]) -> bool:
+    """Whether the lowest and the highest reading of `Teamwork` are of different states of the machine."""
+    return shares[1] > MAX_TEAM_CHANGE * shares[0]
 
 
 @dataclass(frozen=True)
@@ -186,13 +200,15 @@ def time_interleaved(
     max_seconds: float,
     percentiles: Sequence[float] = (50, 95, 99),
     clock: Clock = time.perf_counter,
+    between: Callable[[], object] | None = None,
 ) -> dict[str, np.ndarray]:
     """Seconds of every call, (turns, calls a turn): rounds in `round_order`, untimed calls before each turn.
 
     Untimed calls bring a network's weights back into the cache, where a server that runs only this one has
     them; without them small networks look slower beside large ones. Both limits are timed seconds a
     contender, on average. Measuring goes on past `min_seconds` until the highest percentile is supported,
-    and stops at `max_seconds` whether it is or not, but never below MIN_REPEATS.
+    and stops at `max_seconds` whether it is or not, but never below MIN_REPEATS. `between` is called before
+    the first round, between others every SECONDS_BETWEEN, and after the last.
     """
     overhead = clock_overhead(clock)
     settled = {name: settled_seconds(call, clock) for name, call in contenders.items()}
@@ -202,11 +218,14 @@ def time_interleaved(
     turns: dict[str, list[list[float]]] = {name: [] for name in contenders}
     wanted = max(MIN_REPEATS, *(repeats_needed(percentile) for percentile in percentiles), 0)
     named = list(contenders.items())
-    spent = 0.0
+    spent, due = 0.0, 0.0
     repeats = 0
     while repeats < MIN_REPEATS or spent < min_seconds * len(named) or repeats < wanted:
         if not named or (repeats >= MIN_REPEATS and spent >= max_seconds * len(named)):
             break
+        if between is not None and spent >= due:
+            between()
+            due = spent + SECONDS_BETWEEN
         for place in round_order(len(named), repeats // calls_per_turn):
             name, call = named[place]
             for _ in range(warming[name]):
@@ -219,6 +238,8 @@ def time_interleaved(
             turns[name].append(turn)
             spent += sum(turn)
         repeats += calls_per_turn
+    if between is not None:
+        between()
     return {name: np.array(turn) for name, turn in turns.items()}
 
 

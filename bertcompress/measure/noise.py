@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from bertcompress.measure.clock import NOISY_IQR_SHARE, LatencySummary, summarize
+from bertcompress.measure.clock import NOISY_IQR_SHARE, LatencySummary, summarize, team_changed
 
 # Above these shares a measurement is called noisy.
 MAX_BUSY_SHARE = 0.1
@@ -32,7 +32,8 @@ class Noise:
 
     `busy_share_of_others` is CPU time of other processes over that of all CPUs, `steal_share` that taken by
     the hypervisor. `calibration_drift` is the change of a fixed loop from before to after, `calibration_iqr`
-    its interquartile range over its median. `load_average` is that of the minute before.
+    its interquartile range over its median. `load_average` is that of the minute before. `team_shares` are
+    the least and the most that several threads took of one thread's time, where several were timed.
     """
 
     seconds: float
@@ -42,6 +43,7 @@ class Noise:
     calibration_ms: float
     calibration_drift: float
     calibration_iqr: float
+    team_shares: tuple[float, float] | None = None
 
     @property
     def reasons(self) -> list[str]:
@@ -55,11 +57,18 @@ class Noise:
             found.append(f"a fixed loop took {self.calibration_drift:+.0%} after against before")
         if self.calibration_iqr > NOISY_IQR_SHARE:
             found.append(f"a fixed loop's timings spread over {self.calibration_iqr:.0%} of their median")
+        if self.team_shares is not None and team_changed(self.team_shares):
+            least, most = self.team_shares
+            found.append(
+                f"several threads took {least:.2f} to {most:.2f} of one thread's time for the same work: "
+                "the CPUs were near each other at times, and far apart at others"
+            )
         return found
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, `noisy` and its reasons as JSON values."""
-        return {**asdict(self), "noisy": bool(self.reasons), "reasons": self.reasons}
+        shares = None if self.team_shares is None else list(self.team_shares)
+        return {**asdict(self), "team_shares": shares, "noisy": bool(self.reasons), "reasons": self.reasons}
 
 
 class NoiseWatch:

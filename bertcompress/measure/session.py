@@ -1,10 +1,9 @@
-"""Exported files under stated conditions: sessions with pinned threads, inputs of full shape, times."""
+"""Exported files under stated conditions: sessions with counted threads, inputs of full shape."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ import numpy as np
 import onnxruntime as ort
 
 from bertcompress.errors import BudgetError, ExportError, MissingExtraError
-from bertcompress.measure.clock import Clock, LatencySummary, summarize, time_interleaved
-from bertcompress.measure.machine import pinned
 
 PROVIDERS: dict[str, list[str]] = {
     "cpu": ["CPUExecutionProvider"],
@@ -66,9 +63,9 @@ def check_provider(provider: str) -> list[str]:
 
 
 def session(
-    path: Path | str, num_threads: int, provider: str = "cpu", *, optimize: bool = False
+    path: Path | str | bytes, num_threads: int, provider: str = "cpu", *, optimize: bool = False
 ) -> ort.InferenceSession:
-    """An ONNX Runtime session of an already optimised file, its threads counted.
+    """An ONNX Runtime session of an already optimised file, or of its bytes, its threads counted.
 
     Within a run they wait for work by spinning: to be woken for every node costs a small network more than a
     second thread saves it. Between runs they sleep.
@@ -89,9 +86,12 @@ def session(
     options.log_severity_level = 4  # what fails is raised; said once is enough
     # Spinning on after a run, threads would take time from the next contender, or another caller's session.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    opened = ort.InferenceSession(str(path), options, providers=names)
+    given = path if isinstance(path, bytes) else str(path)
+    opened = ort.InferenceSession(given, options, providers=names)
     if names[0] not in opened.get_providers():
-        raise ExportError(f"{path}: provider {provider} did not start; see ONNX Runtime's CUDA requirements")
+        raise ExportError(
+            f"{given!r:.200}: provider {provider} did not start; see ONNX Runtime's CUDA requirements"
+        )
     return opened
 
 
@@ -125,48 +125,3 @@ def timed_call(
     opened = session(path, conditions.num_threads, conditions.provider, optimize=optimize)
     feed = random_feed(opened, conditions, vocab_size=vocab_size, seed=seed)
     return lambda: opened.run(None, feed)
-
-
-def time_files(
-    paths: Mapping[str, Path],
-    conditions: Conditions,
-    *,
-    vocab_size: int,
-    min_seconds: float,
-    max_seconds: float,
-    percentiles: Sequence[float] = (50, 95, 99),
-    clock: Clock = time.perf_counter,
-) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
-    """Seconds of ONNX files against each other under the conditions, and the CPUs that held the threads.
-
-    Seconds are (turns, calls) of each file; limits as in `time_interleaved`.
-    """
-    with pinned(conditions.num_threads) as cpus:
-        calls = {name: timed_call(path, conditions, vocab_size=vocab_size) for name, path in paths.items()}
-        timings = time_interleaved(
-            calls, min_seconds=min_seconds, max_seconds=max_seconds, percentiles=percentiles, clock=clock
-        )
-    return timings, cpus
-
-
-def measure_files(
-    paths: Mapping[str, Path],
-    conditions: Conditions,
-    *,
-    vocab_size: int,
-    min_seconds: float,
-    max_seconds: float,
-    percentiles: Sequence[float] = (50, 95, 99),
-    clock: Clock = time.perf_counter,
-) -> dict[str, LatencySummary]:
-    """The summaries of `time_files`."""
-    timings, cpus = time_files(
-        paths,
-        conditions,
-        vocab_size=vocab_size,
-        min_seconds=min_seconds,
-        max_seconds=max_seconds,
-        percentiles=percentiles,
-        clock=clock,
-    )
-    return {name: replace(summarize(turns, percentiles), cpus=cpus) for name, turns in timings.items()}

@@ -33,6 +33,7 @@ def write_html(data: Mapping[str, Any], path: Path, *, plots: Sequence[Plot]) ->
         chains=[_chain(model) for model in data.get("models") or []],
         few_repeats=rows.FEW_REPEATS,
         heldout=rows.heldout_words(data.get("latency_table") or {}),
+        operator_costs=rows.operator_costs(data.get("latency_table") or {}),
         benchmark=(data.get("benchmark") or {}).get("rows") or [],
         percentiles=rows.PERCENTILES,
         supernet=_supernet(data),

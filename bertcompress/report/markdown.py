@@ -110,12 +110,10 @@ def _escaped_table(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> s
 
 def _latency_table(data: Mapping[str, Any]) -> Iterator[str]:
     fitted = data.get("latency_table") or {}
-    coefficients = fitted.get("coefficients_ms") or {}
-    if coefficients:
+    if fitted.get("coefficients_ms"):
         yield "## Latency table"
-        cells = [["(intercept)", rows.number(fitted.get("intercept_ms"), 3)]]
-        cells += [[escape(name), rows.number(ms, 3)] for name, ms in sorted(coefficients.items())]
-        yield table(["operator", "ms"], cells)
+        costs = rows.operator_costs(fitted)
+        yield table(["operator", "ms"], [[escape(name), rows.number(ms, 3)] for name, ms in costs])
         yield escape(rows.heldout_words(fitted))
 
 

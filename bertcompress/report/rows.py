@@ -184,6 +184,16 @@ def duration(value: Any) -> str:
     return f"{known:.1f} s" if known < 60 else f"{minutes} min {seconds:02d} s"
 
 
+def operator_costs(fitted: Mapping[str, Any]) -> list[tuple[str, float | None]]:
+    """What a latency table holds, as (part, milliseconds): the rest of a network first, then operators."""
+    costs = [("embeddings and head", finite(fitted.get("intercept_ms")))]
+    costs += [(name, finite(ms)) for name, ms in sorted((fitted.get("coefficients_ms") or {}).items())]
+    if streaming := fitted.get("streaming"):
+        beyond = f"each million weights of operators beyond {streaming['cached'] / 1e6:.2f} million"
+        costs.append((beyond, finite(streaming["ms_per_million"])))
+    return costs
+
+
 def heldout_words(fitted: Mapping[str, Any]) -> str:
     """How far the latency table is off on whole networks that it was not fitted on."""
     error = finite(fitted.get("mape_percent"))
