@@ -23,7 +23,7 @@ from typing import Any
 from record import RESULTS, provenance, write_record
 
 from bertcompress.latency.chains import chain_architecture, fitting_chains, heldout_chains, space_terms
-from bertcompress.latency.coefficients import fit_coefficients
+from bertcompress.latency.coefficients import Coefficients, fit_coefficients
 from bertcompress.latency.table import (
     MOST_WORDS,
     measure_twice_ms,
@@ -107,28 +107,30 @@ def judge(
     chains = {f"{kind}/{i}": chain for kind, drawn in networks.items() for i, chain in enumerate(drawn)}
     times = {name: (first_ms[name] + second_ms[name]) / 2 for name in chains}
     pooling = space.dimensions.pooling
-    found = fit_coefficients(
-        networks["fit"],
-        [times[name] for name in names["fit"]],
-        space_terms(space),
-        pooling,
-        weights=operator_weights(space),
-    )
-    predicted = {name: found.predict_ms(chain, pooling) for name, chain in chains.items()}
+
+    def fit(weights: Mapping[str, int] | None) -> Coefficients:
+        measured = [times[name] for name in names["fit"]]
+        return fit_coefficients(networks["fit"], measured, space_terms(space), pooling, weights=weights)
+
+    found, sums_alone = fit(operator_weights(space)), fit(None)
     errors = {}
     for kind, those in names.items():
         first, second = [first_ms[name] for name in those], [second_ms[name] for name in those]
-        mape_percent, kendall = prediction_error(
-            [predicted[name] for name in those], [times[name] for name in those]
+        measured = [times[name] for name in those]
+        predicted, by_sums = (
+            [each.predict_ms(chains[name], pooling) for name in those] for each in (found, sums_alone)
         )
+        mape_percent, kendall = prediction_error(predicted, measured)
         errors[kind] = {
             "mape_percent": mape_percent,
             "kendall": kendall,
+            # Without a price for weights that no cache holds.
+            "mape_percent_of_sums_alone": prediction_error(by_sums, measured)[0],
             "noise_percent": repeat_noise_percent(first, second),
             # Of one measurement with the other: what no table's ranks can be asked to exceed by much.
             "kendall_of_measurements": prediction_error(first, second)[1],
             "measured_ms": [first, second],
-            "predicted_ms": [predicted[name] for name in those],
+            "predicted_ms": predicted,
         }
     return {
         "intercept_ms": found.intercept_ms,

@@ -162,10 +162,10 @@ class CountProgram:
 
     def least_overshoot(self, soft: Sequence[Budget], hard: Sequence[Budget] = ()) -> Counts | None:
         """Counts that keep the `hard` budgets and break the `soft` ones by the least sum of shares."""
+        num_soft = sum((budget.upper is not None) + bool(budget.lower) for budget in soft)
         found = []
         for reaching in reaching_sums(self.names, [*soft, *hard]):
             rows, starts, limits = self._shares([*soft, *hard], reaching)
-            num_soft = len(set(self._shares(soft, reaching)[2]))
             # Of all sums that one limit is for, what it is broken by is the most.
             broken_by = np.equal.outer(limits, np.arange(num_soft)).astype(float)
             found.append(
