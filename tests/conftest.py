@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -172,8 +171,7 @@ def brief_timings(monkeypatch: pytest.MonkeyPatch) -> None:
         limits = {"min_seconds": min(min_seconds, 0.05), "max_seconds": min(max_seconds, 0.1)}
         return time_interleaved(*contenders, **limits, **named)
 
-    # By import_module, since the package has a function of the module's name.
-    monkeypatch.setattr(import_module("bertcompress.measure.session"), "time_interleaved", briefly)
+    monkeypatch.setattr("bertcompress.measure.files.time_interleaved", briefly)
 
 
 @pytest.fixture

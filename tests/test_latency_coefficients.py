@@ -16,6 +16,7 @@ from bertcompress.latency.chains import (
     heldout_chains,
     space_operators,
     space_terms,
+    terms_of,
 )
 from bertcompress.latency.coefficients import Coefficients, Streaming, fit_coefficients
 from bertcompress.latency.table import operator_weights, prediction_error
@@ -23,10 +24,17 @@ from bertcompress.space import Child, SearchSpace
 
 
 def streaming_chains(space: SearchSpace, seed: int) -> tuple[Coefficients, list[Child]]:
-    """Random costs with a price for the heavier half of the chains' weights, and chains to fit on."""
+    """Random costs with a price for the heavier half of the chains' weights, and chains to fit on.
+
+    Of an operator for one token half of the weights count.
+    """
     chains = fitting_chains(space, 24, random.Random(seed))
-    weights = operator_weights(space)
-    cached = float(np.median([sum(weights[operator.name] for operator in chain) for chain in chains]))
+    of_operators, pooling = operator_weights(space), space.dimensions.pooling
+    weights = {
+        term.name: of_operators[term.operator.name] / (2 if term.first_token else 1)
+        for term in space_terms(space)
+    }
+    cached = float(np.median([sum(weights[t.name] for t in terms_of(chain, pooling)) for chain in chains]))
     generator = np.random.default_rng(seed)
     costs = {term.name: float(generator.uniform(0.3, 1.5)) for term in space_terms(space)}
     # What lies beyond doubles the cost of a weight.
@@ -34,19 +42,19 @@ def streaming_chains(space: SearchSpace, seed: int) -> tuple[Coefficients, list[
     return Coefficients(0.5, costs, streaming), chains
 
 
-@given(num_positions=st.integers(6, 12), seed=st.integers(0, 99))
+@given(num_positions=st.integers(6, 12), pooling=st.sampled_from(["mean", "cls"]), seed=st.integers(0, 99))
 @settings(max_examples=20, deadline=None)
-def test_weights_that_no_cache_holds_have_a_price(num_positions, seed):
-    space = make_space(num_positions)
+def test_weights_that_no_cache_holds_have_a_price(num_positions, pooling, seed):
+    space = make_space(num_positions, pooling=pooling)
     true, chains = streaming_chains(space, seed)
     noise = 1 + 0.005 * np.random.default_rng(seed).standard_normal(len(chains))
-    measured = [true.predict_ms(chain, "mean") for chain in chains] * noise
+    measured = [true.predict_ms(chain, pooling) for chain in chains] * noise
     asked = heldout_chains(space, 24, random.Random(seed), known=chains)
-    expected = [true.predict_ms(chain, "mean") for chain in asked]
+    expected = [true.predict_ms(chain, pooling) for chain in asked]
 
     def error(weights):
-        found = fit_coefficients(chains, measured, space_terms(space), "mean", weights=weights)
-        return prediction_error([found.predict_ms(chain, "mean") for chain in asked], expected)[0]
+        found = fit_coefficients(chains, measured, space_terms(space), pooling, weights=weights)
+        return prediction_error([found.predict_ms(chain, pooling) for chain in asked], expected)[0]
 
     assert error(operator_weights(space)) < 0.5 * error(None)
 
@@ -75,7 +83,7 @@ def test_a_latency_is_the_larger_of_two_sums_over_its_operators(names, seed):
     added = [np.array(true.sums_ms((operator,), "mean")) for operator in chain]
     empty = np.array(true.sums_ms((), "mean"))
     assert sums == pytest.approx(empty + sum(each - empty for each in added), rel=1e-9)
-    weights = sum(operator_weights(space)[operator.name] for operator in chain)
+    weights = sum(true.streaming.weights[operator.name] for operator in chain)
     assert (sums[1] > sums[0]) == (weights > true.streaming.cached)
 
 

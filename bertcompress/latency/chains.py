@@ -26,8 +26,8 @@ NUM_TRIED = 24
 NUM_REFERENCES = 200
 MOST_DRAWS = 1000
 MOST_DRAWS_OF_LENGTH = 30
-# So many chains more than coefficients, or the fit has nothing to average over.
-SPARE_CHAINS = 4
+# So many chains a coefficient at least, or the fit has too little to average over.
+CHAINS_PER_COEFFICIENT = 2
 
 
 @dataclass(frozen=True, order=True)
@@ -78,11 +78,11 @@ def fitting_chains(space: SearchSpace, num_chains: int, rng: random.Random) -> l
     Every second chain mixes all operators, as networks do. The others make the design I-optimal by exchange
     (Fedorov 1972; Meyer & Nachtsheim 1995): they give way to chains of their length while that lowers the
     mean variance of the relative prediction; alone they would all repeat a single operator, which no network
-    does. There are more than `num_chains` when the space has more terms than those could tell apart. Any
+    does. There are more than `num_chains` when the space has more terms than those could tell apart well. Any
     order of operators may occur, also one that the space does not hold.
     """
     operators = space_operators(space)
-    num_chains = max(num_chains, len(space_terms(space)) + 1 + SPARE_CHAINS)
+    num_chains = max(num_chains, CHAINS_PER_COEFFICIENT * (1 + len(space_terms(space))))
     # Chains of one length cannot tell what all chains have in common from what an operator costs.
     longest = max(2, space.num_positions)
     lengths = [round(1 + i * (longest - 1) / (num_chains - 1)) for i in range(num_chains)]

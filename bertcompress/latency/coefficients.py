@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 FLOOR_OF_MEDIAN = 0.25
 # Numbers of weights that a cache may hold are tried at these quantiles of the chains' own.
 TRIED_QUANTILES = np.linspace(0.05, 0.8, 16)
+# Of an operator that computes the first token only, such shares of its weights are tried to count.
+TRIED_SHARES = (1.0, 0.5, 0.25, 0.0)
 # Weights beyond the cache get a price where that takes a fifth off the error on chains left out, or more.
 MOST_OF_PLAIN_ERROR = 0.8
 
@@ -29,17 +31,17 @@ class Streaming:
     """What a network's weights cost beyond the number that a cache holds from one call to the next.
 
     They are read from memory, or from a slower cache, at every call: `ms_per_million` for each million over
-    `cached`. `weights` is the number of them by operator.
+    `cached`. `weights` is the number of them by term; where an operator computes the first token only, the
+    share of them that is read as slowly.
     """
 
     cached: float
     ms_per_million: float
-    weights: Mapping[str, int]
+    weights: Mapping[str, float]
 
-    def excess_ms(self, chain: Sequence[Operator]) -> float:
-        """What the chain's weights add to its terms' costs; below zero by what room they leave."""
-        counts = Counter(operator.name for operator in chain)
-        # Summed by name: equal sets of operators cost exactly the same, in any order.
+    def excess_ms(self, counts: Mapping[str, int]) -> float:
+        """What the weights of so many terms by name add to their costs; below zero, what room they leave."""
+        # Summed by name: equal sets of terms cost exactly the same, in any order.
         total = sum(counts[name] * number for name, number in self.weights.items() if name in counts)
         return (total - self.cached) / 1e6 * self.ms_per_million
 
@@ -83,7 +85,7 @@ class Coefficients:
         cached = self.intercept_ms + sum(
             counts[name] * cost for name, cost in self.costs_ms.items() if name in counts
         )
-        return (cached,) if self.streaming is None else (cached, cached + self.streaming.excess_ms(chain))
+        return (cached,) if self.streaming is None else (cached, cached + self.streaming.excess_ms(counts))
 
 
 def fit_coefficients(
@@ -102,7 +104,7 @@ def fit_coefficients(
 
     With `weights`, the number of them by operator, those that no cache holds get a price where chains left
     out say that there is one (see MOST_OF_PLAIN_ERROR): the number held is the one with which each chain is
-    best predicted by all others.
+    best predicted by all others, and so is the share that counts of an operator's for one token.
 
     With `growing` an operator costs no less than a smaller one of its kind: where sizes are many and chains
     few, the noise would otherwise order them.
@@ -110,36 +112,56 @@ def fit_coefficients(
     measured = np.asarray(latencies_ms, dtype=np.float64)
     scale = np.maximum(measured, FLOOR_OF_MEDIAN * np.median(measured))
     sums = _sums_of_increases(terms) if growing else np.eye(1 + len(terms))
-    rows, target = counts_matrix(chains, terms, pooling) @ sums / scale[:, None], measured / scale
-    cached = None
-    if weights is not None:
-        millions = np.array([sum(weights[operator.name] for operator in chain) / 1e6 for chain in chains])
-        cached = _cached_millions(rows, target, millions, scale)
-        if cached is not None:
-            rows = _with_excess(rows, millions, cached, scale)
-    solution, _ = nnls(rows, target)
+    counts = counts_matrix(chains, terms, pooling)
+    rows, target = counts @ sums / scale[:, None], measured / scale
+    reading = None if weights is None else _find_reading(rows, target, scale, counts, terms, weights)
+    excess = [] if reading is None else [reading.excess(counts) / scale]
+    solution, _ = nnls(np.column_stack([rows, *excess]), target)
     found = sums @ solution[: 1 + len(terms)]
     costs = {term.name: float(cost) for term, cost in zip(terms, found[1:], strict=True)}
     streaming = None
-    if weights is not None and cached is not None:
-        streaming = Streaming(cached * 1e6, float(solution[-1]), dict(weights))
+    if reading is not None:
+        names = [term.name for term in terms]
+        by_term = dict(zip(names, (reading.millions * 1e6).tolist(), strict=True))
+        streaming = Streaming(reading.cached * 1e6, float(solution[-1]), by_term)
     return Coefficients(float(found[0]), costs, streaming)
 
 
-def _cached_millions(rows: Array, target: Array, millions: Array, scale: Array) -> float | None:
-    """Beyond how many million weights they cost more; None where the chains do not show it."""
-    most = MOST_OF_PLAIN_ERROR * _error_on_left_out(rows, target)
-    tried = np.unique(np.quantile(millions, TRIED_QUANTILES))
-    errors = {
-        float(cached): _error_on_left_out(_with_excess(rows, millions, cached, scale), target)
-        for cached in tried
-    }
-    best = min(errors, key=errors.__getitem__)
-    return best if errors[best] < most else None
+@dataclass(frozen=True)
+class _Reading:
+    """A guess: what each term (terms,) reads in millions of weights, and how many a cache holds."""
+
+    millions: Array
+    cached: float
+
+    def excess(self, counts: Array) -> Array:
+        """Millions beyond those held, of chains with such counts (chains, 1 + terms)."""
+        found: Array = np.maximum(0.0, counts[:, 1:] @ self.millions - self.cached)
+        return found
 
 
-def _with_excess(rows: Array, millions: Array, cached: float, scale: Array) -> Array:
-    return np.column_stack([rows, np.maximum(0.0, millions - cached) / scale])
+def _find_reading(
+    rows: Array,
+    target: Array,
+    scale: Array,
+    counts: Array,
+    terms: Sequence[Term],
+    weights: Mapping[str, int],
+) -> _Reading | None:
+    """The guess with which chains left out are predicted best; None where it is no better than none."""
+    whole = np.array([weights[term.operator.name] / 1e6 for term in terms])
+    one_token = np.array([term.first_token for term in terms])
+    shares = TRIED_SHARES if one_token.any() else (1.0,)
+    guesses = [
+        _Reading(millions, float(cached))
+        for millions in (np.where(one_token, share * whole, whole) for share in shares)
+        for cached in np.unique(np.quantile(counts[:, 1:] @ millions, TRIED_QUANTILES))
+    ]
+    errors = [
+        _error_on_left_out(np.column_stack([rows, guess.excess(counts) / scale]), target) for guess in guesses
+    ]
+    best = int(np.argmin(errors))
+    return guesses[best] if errors[best] < MOST_OF_PLAIN_ERROR * _error_on_left_out(rows, target) else None
 
 
 def _error_on_left_out(rows: Array, target: Array) -> float:

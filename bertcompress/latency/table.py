@@ -49,7 +49,7 @@ METHOD = 6
 class TableSettings:
     """How a table is measured and fitted; `seconds_each` is spent on a chain, its two measurements together.
 
-    More than `num_chains` are exported where the space has more operators than those can tell apart.
+    More than `num_chains` are exported where the space has more operators than those can tell apart well.
     `growing` is that of `fit_coefficients`.
     """
 
