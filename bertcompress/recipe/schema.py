@@ -139,7 +139,9 @@ class Latency(Section):
     num_threads: Count = Field(default=1, description="threads of ONNX Runtime")
     precision: Precision = Field(default="fp32", description="the exported file that is timed")
     provider: Provider = Field(default="cpu", description="ONNX Runtime's execution provider")
-    num_chains: Annotated[int, Field(ge=4)] = Field(default=16, description="chains to fit the cost table on")
+    num_chains: Annotated[int, Field(ge=4)] = Field(
+        default=16, description="chains to fit the cost table on, two a cost at least"
+    )
     num_heldout: Annotated[int, Field(ge=2)] = Field(
         default=8, description="chains to tell the table's error by"
     )
