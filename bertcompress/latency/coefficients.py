@@ -20,8 +20,8 @@ Array = NDArray[np.float64]
 FLOOR_OF_MEDIAN = 0.25
 # Numbers of weights that a cache may hold are tried at these quantiles of the chains' own.
 TRIED_QUANTILES = np.linspace(0.05, 0.8, 16)
-# Of an operator that computes the first token only, such shares of its weights are tried to count.
-TRIED_SHARES = (1.0, 0.5, 0.25, 0.0)
+# An operator that computes the first token only reads its weights in half the time that others take.
+SHARE_FOR_ONE_TOKEN = 0.5
 # Weights beyond the cache get a price where that takes a fifth off the error on chains left out, or more.
 MOST_OF_PLAIN_ERROR = 0.8
 
@@ -31,8 +31,8 @@ class Streaming:
     """What a network's weights cost beyond the number that a cache holds from one call to the next.
 
     They are read from memory, or from a slower cache, at every call: `ms_per_million` for each million over
-    `cached`. `weights` is the number of them by term; where an operator computes the first token only, the
-    share of them that is read as slowly.
+    `cached`. `weights` is the number of them by term, of which SHARE_FOR_ONE_TOKEN counts where an operator
+    computes the first token only.
     """
 
     cached: float
@@ -104,7 +104,7 @@ def fit_coefficients(
 
     With `weights`, the number of them by operator, those that no cache holds get a price where chains left
     out say that there is one (see MOST_OF_PLAIN_ERROR): the number held is the one with which each chain is
-    best predicted by all others, and so is the share that counts of an operator's for one token.
+    best predicted by all others.
 
     With `growing` an operator costs no less than a smaller one of its kind: where sizes are many and chains
     few, the noise would otherwise order them.
@@ -114,54 +114,34 @@ def fit_coefficients(
     sums = _sums_of_increases(terms) if growing else np.eye(1 + len(terms))
     counts = counts_matrix(chains, terms, pooling)
     rows, target = counts @ sums / scale[:, None], measured / scale
-    reading = None if weights is None else _find_reading(rows, target, scale, counts, terms, weights)
-    excess = [] if reading is None else [reading.excess(counts) / scale]
-    solution, _ = nnls(np.column_stack([rows, *excess]), target)
+    read = np.array([_weights_read(term, weights or {}) for term in terms])
+    loads = counts[:, 1:] @ read
+    cached = _find_cached(rows, target, scale, loads)
+    solution, _ = nnls(rows if cached is None else _with_excess(rows, scale, loads, cached), target)
     found = sums @ solution[: 1 + len(terms)]
-    costs = {term.name: float(cost) for term, cost in zip(terms, found[1:], strict=True)}
+    names = [term.name for term in terms]
     streaming = None
-    if reading is not None:
-        names = [term.name for term in terms]
-        by_term = dict(zip(names, (reading.millions * 1e6).tolist(), strict=True))
-        streaming = Streaming(reading.cached * 1e6, float(solution[-1]), by_term)
-    return Coefficients(float(found[0]), costs, streaming)
+    if cached is not None:
+        streaming = Streaming(cached, float(solution[-1]), dict(zip(names, read.tolist(), strict=True)))
+    return Coefficients(float(found[0]), dict(zip(names, found[1:].tolist(), strict=True)), streaming)
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """A guess: what each term (terms,) reads in millions of weights, and how many a cache holds."""
-
-    millions: Array
-    cached: float
-
-    def excess(self, counts: Array) -> Array:
-        """Millions beyond those held, of chains with such counts (chains, 1 + terms)."""
-        found: Array = np.maximum(0.0, counts[:, 1:] @ self.millions - self.cached)
-        return found
+def _weights_read(term: Term, weights: Mapping[str, int]) -> float:
+    return weights.get(term.operator.name, 0) * (SHARE_FOR_ONE_TOKEN if term.first_token else 1.0)
 
 
-def _find_reading(
-    rows: Array,
-    target: Array,
-    scale: Array,
-    counts: Array,
-    terms: Sequence[Term],
-    weights: Mapping[str, int],
-) -> _Reading | None:
-    """The guess with which chains left out are predicted best; None where it is no better than none."""
-    whole = np.array([weights[term.operator.name] / 1e6 for term in terms])
-    one_token = np.array([term.first_token for term in terms])
-    shares = TRIED_SHARES if one_token.any() else (1.0,)
-    guesses = [
-        _Reading(millions, float(cached))
-        for millions in (np.where(one_token, share * whole, whole) for share in shares)
-        for cached in np.unique(np.quantile(counts[:, 1:] @ millions, TRIED_QUANTILES))
-    ]
-    errors = [
-        _error_on_left_out(np.column_stack([rows, guess.excess(counts) / scale]), target) for guess in guesses
-    ]
+def _find_cached(rows: Array, target: Array, scale: Array, loads: Array) -> float | None:
+    """How many weights a cache holds, by chains that read `loads` of them; None where they do not show it."""
+    most = MOST_OF_PLAIN_ERROR * _error_on_left_out(rows, target)
+    tried = np.unique(np.quantile(loads, TRIED_QUANTILES)).tolist()
+    errors = [_error_on_left_out(_with_excess(rows, scale, loads, cached), target) for cached in tried]
     best = int(np.argmin(errors))
-    return guesses[best] if errors[best] < MOST_OF_PLAIN_ERROR * _error_on_left_out(rows, target) else None
+    return tried[best] if errors[best] < most else None
+
+
+def _with_excess(rows: Array, scale: Array, loads: Array, cached: float) -> Array:
+    """The rows with a column of millions of weights beyond those held."""
+    return np.column_stack([rows, np.maximum(0.0, loads - cached) / 1e6 / scale])
 
 
 def _error_on_left_out(rows: Array, target: Array) -> float:
