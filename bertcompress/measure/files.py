@@ -78,5 +78,8 @@ def measure_files(
         clock=clock,
     )
     shares = timings.team_shares
-    held = {"cpus": timings.cpus, "team_shares": (min(shares), max(shares)) if shares else None}
-    return {name: replace(summarize(turns, percentiles), **held) for name, turns in timings.seconds.items()}
+    widest = (min(shares), max(shares)) if shares else None
+    return {
+        name: replace(summarize(turns, percentiles), cpus=timings.cpus, team_shares=widest)
+        for name, turns in timings.seconds.items()
+    }
