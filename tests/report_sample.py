@@ -201,7 +201,10 @@ def sample_data() -> dict[str, Any]:
             "winner": _log(1080, 0.9, 0.4, 0.814),
             "baseline": _log(1080, 0.95, 0.45, 0.792),
         },
-        "benchmark": {"rows": _benchmark()},
+        "benchmark": {
+            "rows": _benchmark(),
+            "noise": {"noisy": True, "reasons": ["other processes used 20% of the CPUs"]},
+        },
         "stages": [
             {"name": "prepare", "seconds": 6.2},
             {"name": "teacher", "seconds": 141.7},

@@ -187,6 +187,22 @@ def test_a_percentile_without_support_is_a_dash(data: dict[str, Any], tmp_path: 
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
+def test_why_a_benchmark_is_noisy_and_what_weights_beyond_the_cache_cost_is_told(
+    data: dict[str, Any], tmp_path: Path
+) -> None:
+    build_report(data, tmp_path)
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "The machine was not quiet: other processes used 20% of the CPUs." in text
+        assert "each million weights of operators beyond 3.68 million" in text
+    del data["benchmark"]["noise"], data["latency_table"]["streaming"]
+    build_report(data, tmp_path)
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "not quiet" not in text
+        assert "beyond" not in text
+
+
 def test_texts_of_the_run_are_never_markup(data: dict[str, Any], tmp_path: Path) -> None:
     data |= {"name": HOSTILE, "description": HOSTILE, "verdict": HOSTILE, "command": HOSTILE + " ````"}
     data["machine"] = {HOSTILE: HOSTILE}

@@ -178,7 +178,7 @@ def report_data(run: Run) -> dict[str, Any]:
         },
         "latency_table": run.latency_table.to_dict(),
         "training": _curves(run),
-        "benchmark": {"rows": timed["rows"]},
+        "benchmark": {"rows": timed["rows"], "noise": timed["noise"]},
         "vocabulary": _vocabulary_words(run).get("vocabulary"),
         **supernet_findings(run),
         "stages": run.folder.stage_seconds(),

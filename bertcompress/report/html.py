@@ -31,7 +31,7 @@ def write_html(data: Mapping[str, Any], path: Path, *, plots: Sequence[Plot]) ->
         metric=rows.metric_name(data),
         models=rows.model_rows(data),
         chains=[_chain(model) for model in data.get("models") or []],
-        few_repeats=rows.FEW_REPEATS,
+        benchmark_notes=rows.benchmark_notes(data),
         heldout=rows.heldout_words(data.get("latency_table") or {}),
         operator_costs=rows.operator_costs(data.get("latency_table") or {}),
         benchmark=(data.get("benchmark") or {}).get("rows") or [],

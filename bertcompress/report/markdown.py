@@ -134,7 +134,7 @@ def _benchmark(data: Mapping[str, Any]) -> Iterator[str]:
         for row in measured
     ]
     yield table(headings, cells, left=3)
-    yield rows.FEW_REPEATS
+    yield from map(escape, rows.benchmark_notes(data))
 
 
 def _stages(data: Mapping[str, Any]) -> Iterator[str]:

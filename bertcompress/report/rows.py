@@ -184,6 +184,12 @@ def duration(value: Any) -> str:
     return f"{known:.1f} s" if known < 60 else f"{minutes} min {seconds:02d} s"
 
 
+def benchmark_notes(data: Mapping[str, Any]) -> list[str]:
+    """What to know of the benchmark's table: its missing percentiles, and why it calls rows noisy."""
+    noise = (data.get("benchmark") or {}).get("noise") or {}
+    return [FEW_REPEATS, *(f"The machine was not quiet: {reason}." for reason in noise.get("reasons") or [])]
+
+
 def operator_costs(fitted: Mapping[str, Any]) -> list[tuple[str, float | None]]:
     """What a latency table holds, as (part, milliseconds): the rest of a network first, then operators."""
     costs = [("embeddings and head", finite(fitted.get("intercept_ms")))]
