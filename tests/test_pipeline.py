@@ -61,6 +61,13 @@ def test_the_flow_delivers_and_a_second_run_keeps_everything(tiny_recipe: Path, 
     assert (tmp_path / "run/manifest.json").read_bytes() == manifest
     assert again.report == result.report
 
+    page = tmp_path / "run/report/report.html"
+    page.write_text("of a version before", encoding="utf-8")
+    assert run_recipe(recipe, tmp_path / "run").report == result.report
+    assert page.read_text(encoding="utf-8") == "of a version before"
+    assert run_recipe(recipe, tmp_path / "run", "report").report["models"] == result.report["models"]
+    assert "<h2>Models</h2>" in page.read_text(encoding="utf-8")
+
     # The measured latencies are remembered, so that a fresh folder comes to the same winner and metrics.
     fresh = run_recipe(recipe, tmp_path / "fresh")
     for ours, theirs in zip(fresh.report["models"], result.report["models"], strict=True):

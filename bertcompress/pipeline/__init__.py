@@ -27,9 +27,10 @@ def run_recipe(
 ) -> RunResult:
     """Run `recipe` in `run_dir` up to and including the stage `until` (all of it by default).
 
-    Finished stages whose inputs are the same are skipped; a training that was killed goes on from its last
-    checkpoint and a search from its scores; other stages that were killed start over. Every process of an
-    `accelerate launch` calls this; the result is the first one's, and empty in the others.
+    Finished stages whose inputs are the same are skipped, but a report asked for by name; a training that was
+    killed goes on from its last checkpoint and a search from its scores; other stages that were killed start
+    over. Every process of an `accelerate launch` calls this; the result is the first one's, and empty in the
+    others.
 
     Raises:
         BertCompressError: anything the user can put right; what earlier stages made is kept.

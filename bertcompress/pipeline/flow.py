@@ -108,7 +108,8 @@ def run_stages(
                 "recipe": {key: _value_at(values, key) for key in stage.keys},
                 **(_hash_start(run) if stage.name == "search" else {}),
             }
-            _run_stage(run, stage, inputs[stage.name])
+            # Asked for by name, the report is written again: this version may tell more than the one before.
+            _run_stage(run, stage, inputs[stage.name], again=stage.name == until == "report")
     if STAGES[last].name != "report":
         return RunResult({}, True, None)
     data = read_json(run.path("report", "report.json"))
@@ -137,8 +138,8 @@ def _hash_start(run: Run) -> dict[str, str]:
     return {} if start is None else {"start_distribution": hash_file(Path(start))}
 
 
-def _run_stage(run: Run, stage: Stage, inputs: dict[str, Any]) -> None:
-    if run.folder.is_finished(stage.name, inputs):
+def _run_stage(run: Run, stage: Stage, inputs: dict[str, Any], *, again: bool = False) -> None:
+    if not again and run.folder.is_finished(stage.name, inputs):
         run.say(f"{stage.name}: done before, kept")
         tell(False)
         return
