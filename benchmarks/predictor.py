@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ def judge(
     return {
         "intercept_ms": found.intercept_ms,
         "coefficients_ms": found.costs_ms,
-        "streaming": None if found.streaming is None else found.streaming.to_dict(),
+        "streaming": None if found.streaming is None else asdict(found.streaming),
         "errors": errors,
     }
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,10 +43,6 @@ class Streaming:
         # Summed by name: equal sets of terms cost exactly the same, in any order.
         total = sum(counts[name] * number for name, number in self.weights.items() if name in counts)
         return (total - self.cached) / 1e6 * self.ms_per_million
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {**asdict(self), "weights": dict(self.weights)}
 
 
 @dataclass(frozen=True)

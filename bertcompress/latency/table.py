@@ -104,8 +104,7 @@ class LatencyTable:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; from_dict reads them back."""
-        streaming = None if self.streaming is None else self.streaming.to_dict()
-        return {**asdict(self), "coefficients_ms": dict(self.coefficients_ms), "streaming": streaming}
+        return {**asdict(self), "coefficients_ms": dict(self.coefficients_ms)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LatencyTable:
