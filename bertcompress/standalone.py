@@ -75,8 +75,9 @@ def train_children(
 ) -> dict[str, list[dict[str, Any]]]:
     """Train every child with every seed, or read what `folder` has; results by name, in the seeds' order.
 
-    A result is {"child", "seed", "seconds", "metrics"}. With several processes, `train_child` is a
-    function of a module or one's `partial`, and each process (started afresh) gets one thread. The folder belongs to one set of training settings.
+    A result is {"child", "seed", "seconds", "metrics"}. With several processes, `train_child` is a function
+    of a module or one's `partial`, and each process (started afresh) gets one thread. The folder belongs
+    to one set of training settings.
 
     Raises:
         RunFolderError: every process ended before the work did; what is trained is kept.
