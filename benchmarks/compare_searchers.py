@@ -26,21 +26,22 @@ from record import RESULTS, provenance, write_record
 from searcher_study import draw_figure, in_words, run_searcher, summarise
 from tabular_space import TabularSpace, make_rows, networks
 
-from bertcompress.curve import TrainingLog
 from bertcompress.data.batches import epoch_batches
-from bertcompress.distill import DistillLoss, DistillWeights, distill
+from bertcompress.diagnostics.children_alone import train_children
+from bertcompress.files import write_atomically
 from bertcompress.pipeline.compression import load_supernet
 from bertcompress.pipeline.preparation import checks
 from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.scoring import sample_rows
 from bertcompress.recipe import load_recipe
-from bertcompress.run_folder import RunFolder, write_atomically
 from bertcompress.search import SEARCHERS
 from bertcompress.space import Child, SearchSpace
-from bertcompress.standalone import train_children
 from bertcompress.supernet import SuperBert, extract, measure_importance, warm_start
 from bertcompress.supernet.train import child_logits
-from bertcompress.training import FitSettings, num_epoch_steps, seeded, validation_metrics
+from bertcompress.training.distill import DistillLoss, DistillWeights, distill
+from bertcompress.training.log import TrainingLog
+from bertcompress.training.loop import FitSettings, num_epoch_steps, seeded, validation_metrics
 
 TABLE_OPERATORS = ("mha3", "ffn384", "conv3", "conv5", "identity")
 NUM_IMPORTANCE_BATCHES = 8

@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from ranking_study import Setting, add_arguments, name_of, proxies_by_name, publish_study
 
+from bertcompress.diagnostics.children_alone import draw_children
 from bertcompress.space import canonical
-from bertcompress.standalone import draw_children
-from bertcompress.training import seeded
+from bertcompress.training.loop import seeded
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 

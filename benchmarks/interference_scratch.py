@@ -29,19 +29,19 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bertcompress.curve import TrainingLog
-from bertcompress.data.source import load_source
+from bertcompress.diagnostics.children_alone import draw_children
+from bertcompress.diagnostics.interference import ProbedChain, measure_interference
+from bertcompress.diagnostics.interference_summary import summarize_interference, summarize_mixing
+from bertcompress.diagnostics.intervention import measure_mixing
+from bertcompress.sources.data import load_source
 from bertcompress.space import Child, Dimensions, Operator, SearchSpace
-from bertcompress.standalone import draw_children
 from bertcompress.supernet import SuperBert
 from bertcompress.supernet.alignment import Alignment, Ramp
 from bertcompress.supernet.chain import Inputs, SupernetOutput, run_chain
-from bertcompress.supernet.interference import ProbedChain, measure_interference
-from bertcompress.supernet.interference_summary import summarize_interference, summarize_mixing
-from bertcompress.supernet.mixing import measure_mixing
 from bertcompress.supernet.strategy import STRATEGIES, Parts
 from bertcompress.supernet.train import train_supernet
-from bertcompress.training import Batch, FitSettings, fit, model_inputs, seeded
+from bertcompress.training.log import TrainingLog
+from bertcompress.training.loop import Batch, FitSettings, fit, model_inputs, seeded
 
 VOCAB_SIZE, LENGTH, NUM_MASKED, MASK_ID = 2000, 32, 5, 4
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -29,16 +29,17 @@ import numpy as np
 import torch
 from ranking_study import Setting, World, add_arguments, name_of, publish_study
 
+from bertcompress.diagnostics.children_alone import draw_children
+from bertcompress.files import hash_inputs
 from bertcompress.pipeline.compression import dev_loss, load_supernet, make_supernet, started_supernet
 from bertcompress.pipeline.interference import NUM_BATCHES, measure_weights, training_batches
 from bertcompress.pipeline.preparation import choose_vocabulary, prepare_data, train_teacher
 from bertcompress.pipeline.ranking import ChildTrainer, supernet_proxies
 from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.recipe import Recipe, load_recipe
-from bertcompress.run_folder import RunFolder, hash_inputs
 from bertcompress.space import Child, canonical
-from bertcompress.standalone import draw_children
-from bertcompress.training import seeded
+from bertcompress.training.loop import seeded
 
 MOST_CHILDREN = 40
 MADE_ONCE = {"data": prepare_data, "vocabulary": choose_vocabulary, "teacher": train_teacher}

@@ -21,11 +21,10 @@ from record import RESULTS, provenance, write_record
 from study_pages import FIGURES, write_figures, write_tables
 from torch import nn
 
-from bertcompress.space import Child, canonical
-from bertcompress.standalone import train_children
-from bertcompress.supernet.interference import ProbedChain
-from bertcompress.supernet.proxies import gradient_proxies
-from bertcompress.supernet.ranking import (
+from bertcompress.diagnostics.children_alone import train_children
+from bertcompress.diagnostics.interference import ProbedChain
+from bertcompress.diagnostics.proxies import gradient_proxies
+from bertcompress.diagnostics.ranking import (
     Baseline,
     count_baselines,
     kendall_difference,
@@ -33,6 +32,7 @@ from bertcompress.supernet.ranking import (
     mean_kendall,
     rank_report,
 )
+from bertcompress.space import Child, canonical
 
 STRATEGIES = ("spos", "fair", "magic-t", "magic-a", "magic-at")
 VARIED = {

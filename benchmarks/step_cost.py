@@ -28,13 +28,13 @@ from record import RESULTS, provenance, write_record
 from torch import Tensor
 from torch.nn import functional
 
-from bertcompress.distill import embedding_groups, soft_cross_entropy
 from bertcompress.space import Child, Dimensions, SearchSpace
 from bertcompress.supernet import SuperBert
 from bertcompress.supernet.alignment import Alignment, Anchor, Ramp
 from bertcompress.supernet.strategy import STRATEGIES, Parts, Strategy
 from bertcompress.supernet.train import SupernetStep
-from bertcompress.training import Batch, FitSettings, make_optimizer, model_inputs, update
+from bertcompress.training.distill import embedding_groups, soft_cross_entropy
+from bertcompress.training.loop import Batch, FitSettings, make_optimizer, model_inputs, update
 
 OPERATORS = ["mha12", "mha6", "mha3", "ffn1536", "ffn768", "ffn384", "conv3", "conv5", "identity"]
 TARGETS = {"magic-t": 1.05, "magic-at": 1.5}

@@ -39,8 +39,8 @@ from bertcompress.export.runtime import OnnxClassifier
 from bertcompress.export.runtime_tokens import OnnxQuestionAnswerer, OnnxTokenClassifier
 from bertcompress.export.teachers import AUTO_CLASSES
 from bertcompress.measure import Conditions
-from bertcompress.teacher import load_tokenizer
-from bertcompress.teacher_source import resolve_teacher
+from bertcompress.sources.teacher import resolve_teacher
+from bertcompress.training.teacher import load_tokenizer
 
 Row = dict[str, Any]
 PRECISIONS = ("fp32", "int8", "int8_static", "int4_weights")

@@ -23,19 +23,19 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bertcompress.curve import TrainingLog
+from bertcompress.diagnostics.children_alone import draw_children, train_children
+from bertcompress.diagnostics.interference import ProbedChain, measure_interference
+from bertcompress.diagnostics.interference_summary import summarize_interference, summarize_mixing
+from bertcompress.diagnostics.intervention import measure_mixing
+from bertcompress.diagnostics.ranking import count_baselines, rank_report
 from bertcompress.report.supernet_plots import draw_supernet_plots
-from bertcompress.standalone import draw_children, train_children
 from bertcompress.supernet.alignment import Alignment, Ramp
 from bertcompress.supernet.chain import Inputs, SupernetOutput, run_chain
-from bertcompress.supernet.interference import ProbedChain, measure_interference
-from bertcompress.supernet.interference_summary import summarize_interference, summarize_mixing
-from bertcompress.supernet.mixing import measure_mixing
-from bertcompress.supernet.ranking import count_baselines, rank_report
 from bertcompress.supernet.samplers import UniformSampler
 from bertcompress.supernet.strategy import STRATEGIES, Parts
 from bertcompress.supernet.train import child_logits, train_supernet
-from bertcompress.training import Batch, FitSettings, fit, seeded
+from bertcompress.training.log import TrainingLog
+from bertcompress.training.loop import Batch, FitSettings, fit, seeded
 
 NUM_POSITIONS = 5
 NUM_CHANNELS = 16

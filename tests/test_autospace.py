@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bertcompress.search.autospace import (
+from bertcompress.evolve_space.autospace import (
     AVERAGE,
     FEWEST,
     LOST,
@@ -19,7 +19,7 @@ from bertcompress.search.autospace import (
     judge,
     relative_fitness,
 )
-from bertcompress.search.mutations import Ladder
+from bertcompress.evolve_space.mutations import Ladder
 from bertcompress.space import IDENTITY, Dimensions, Operator
 
 MOST = 12  # operators are whole numbers that cost themselves

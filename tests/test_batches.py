@@ -19,8 +19,8 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from bertcompress.data.batches import epoch_batches
-from bertcompress.data.task import TextClassification
 from bertcompress.data.tokenized import TokenizedSplit, tokenize
+from bertcompress.tasks.text_classification import TextClassification
 
 TASK = TextClassification(("text",), "label", ("neg", "pos"))
 

@@ -8,9 +8,9 @@ import json
 import pytest
 from mask_sum import write_mask_sum
 
-from bertcompress import benchmark as module
-from bertcompress.benchmark import benchmark, benchmark_serving, precision_of, widest_team_shares
 from bertcompress.errors import BudgetError, DataError
+from bertcompress.latency import benchmark as module
+from bertcompress.latency.benchmark import benchmark, benchmark_serving, precision_of, widest_team_shares
 from bertcompress.measure import Conditions, num_cpus
 from bertcompress.measure.teamwork import Teamwork
 

@@ -13,9 +13,10 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from bertcompress import cli, command_line
+from bertcompress.cli import app as cli
+from bertcompress.cli import options as command_line
 from bertcompress.errors import BertCompressError
-from bertcompress.recipe_template import guess_columns, render_recipe
+from bertcompress.recipe.template import guess_columns, render_recipe
 
 HEAVY = ("torch", "transformers", "datasets", "onnxruntime", "sklearn", "scipy")
 
@@ -54,7 +55,7 @@ def reviews(in_folder: Path) -> Path:
 )
 def test_light_commands_import_nothing_heavy(words: list[str], in_folder: Path) -> None:
     program = (
-        "import sys\nfrom bertcompress.cli import app\n"
+        "import sys\nfrom bertcompress.cli.app import app\n"
         f"try:\n    app({words!r})\nexcept SystemExit:\n    pass\n"
         f"print('loaded:', [name for name in {HEAVY!r} if name in sys.modules])"
     )
@@ -236,7 +237,7 @@ def test_benchmark_times_every_file_and_writes_json(in_folder: Path, monkeypatch
             "rows": [{"model": name, "p50_ms": 1.5, "p99_ms": None, "noisy": False} for name in contenders]
         }
 
-    monkeypatch.setitem(sys.modules, "bertcompress.benchmark", SimpleNamespace(benchmark=fake))
+    monkeypatch.setitem(sys.modules, "bertcompress.latency.benchmark", SimpleNamespace(benchmark=fake))
     done = invoke("benchmark", "small", "--against", "teacher", "--threads", "1", "-o", "out.json")
     assert done.exit_code == 0, done.output
     assert "1.50" in done.output

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from mask_sum import write_mask_sum
 from typer.testing import CliRunner
 
-from bertcompress import cli, command_line
-from bertcompress.commands_latency import p50_disagreement
+from bertcompress.cli import app as cli
+from bertcompress.cli import options as command_line
+from bertcompress.cli.latency_commands import p50_disagreement
 from bertcompress.latency import LatencyTable
 from bertcompress.measure import Conditions
 

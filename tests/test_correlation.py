@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bertcompress.supernet.correlation import bootstrap, kendall, partial_spearman, spearman, top_k_regret
+from bertcompress.diagnostics.correlation import bootstrap, kendall, partial_spearman, spearman, top_k_regret
 
 
 @given(values=st.lists(st.floats(-10, 10), min_size=3, max_size=20, unique=True))

@@ -15,10 +15,10 @@ from huggingface_hub import HfApi
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertcompress.data import source as source_module
 from bertcompress.data.prepare import PreparedData, prepare
-from bertcompress.data.source import load_source, local_files
 from bertcompress.errors import DataError
+from bertcompress.sources import data as source_module
+from bertcompress.sources.data import load_source, local_files
 
 disable_caching()
 

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from torch.nn import functional
 from transformers import BertConfig, BertForSequenceClassification
 
-from bertcompress.curve import TrainingLog
 from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.distill import (
+from bertcompress.training.distill import (
     DistillLoss,
     DistillWeights,
     TeacherTargets,
@@ -26,7 +25,8 @@ from bertcompress.distill import (
     soft_cross_entropy,
     teacher_targets,
 )
-from bertcompress.training import Checks, FitSettings, model_inputs, seeded
+from bertcompress.training.log import TrainingLog
+from bertcompress.training.loop import Checks, FitSettings, model_inputs, seeded
 
 
 def random_tensor(*shape: int, seed: int = 0) -> torch.Tensor:

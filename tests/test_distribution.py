@@ -13,7 +13,7 @@ from landscapes import NAMES, uniform
 
 from bertcompress.errors import RunFolderError, SpaceError
 from bertcompress.search.distribution import OperatorDistribution
-from bertcompress.search.parsec import importance_weights
+from bertcompress.search.searchers.parsec import importance_weights
 
 
 @given(seed=st.integers(0, 999), num_positions=st.integers(1, 5))

@@ -174,7 +174,7 @@ LAUNCHED = """
 import json, sys
 from accelerate import PartialState
 from test_evaluators import make_toy_score, run_search, toy_score
-from bertcompress.launch import is_first
+from bertcompress.training.processes import is_first
 from bertcompress.search.launched import assist, lead
 
 state = PartialState(cpu=True)

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from bertcompress import cli, training
+from bertcompress.cli import app as cli
 from bertcompress.pipeline import run_recipe, space_evolution
 from bertcompress.pipeline.evolved_space import evolution_finding
 from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.run_folder import MANIFEST, RunFolder
 from bertcompress.pipeline.space_evolution import EvolutionSettings, evolve_space
 from bertcompress.recipe import load_recipe
-from bertcompress.run_folder import MANIFEST, RunFolder
 from bertcompress.space import Architecture
+from bertcompress.training import loop as training
 
 SETS = ["teacher.epochs=1", "latency.num_heldout=2", "supernet.steps=10", "supernet.strategy=spos"]
 QUICK = EvolutionSettings(generations=3, steps=20)
@@ -73,7 +74,7 @@ def test_killed_anywhere_it_ends_like_never_killed(
         raise KeyboardInterrupt
 
     for place, dying in (
-        ("bertcompress.training.update", dies_in_the_second_generation),
+        ("bertcompress.training.loop.update", dies_in_the_second_generation),
         ("bertcompress.pipeline.space_evolution.evolve", dies_between_training_and_selection),
     ):
         with monkeypatch.context() as patched:

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from bertcompress.supernet import interference_summary
+from bertcompress.diagnostics import interference_summary
 
 PATH = Path(__file__).parent.parent / "examples" / "images.py"
 

@@ -23,7 +23,7 @@ from transformers import (
 )
 from typer.testing import CliRunner
 
-from bertcompress import cli
+from bertcompress.cli import app as cli
 from bertcompress.errors import TeacherError
 from bertcompress.export.calibration import random_calibration
 from bertcompress.export.folder import Rows, export_folder

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bertcompress import training
-from bertcompress.checkpoint import CHECKPOINT_NAME
-from bertcompress.curve import TrainingLog
+from bertcompress.evolve_space.gating import BundleSampler, FitnessSettings, GatedChain, train_fitness
+from bertcompress.evolve_space.inherit import inherit, resized_kernel
 from bertcompress.model.operators import SeparableConvolution
 from bertcompress.space import Dimensions, SearchSpace
 from bertcompress.supernet import SuperBert
-from bertcompress.supernet.gating import BundleSampler, FitnessSettings, GatedChain, train_fitness
-from bertcompress.supernet.inherit import inherit, resized_kernel
-from bertcompress.training import FitSettings, seeded
+from bertcompress.training import loop as training
+from bertcompress.training.checkpoint import CHECKPOINT_NAME
+from bertcompress.training.log import TrainingLog
+from bertcompress.training.loop import FitSettings, seeded
 
 OPERATORS = ("linear", "zero", "constant", "skip")
 DIMENSIONS = Dimensions(

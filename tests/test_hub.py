@@ -7,7 +7,7 @@ from conftest import not_found
 from huggingface_hub import HfApi
 from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
 
-from bertcompress.hub import TIMEOUT_S, hub_answers
+from bertcompress.sources.hub import TIMEOUT_S, hub_answers
 
 
 @pytest.mark.parametrize(("kind", "method"), [("model", "model_info"), ("dataset", "dataset_info")])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from bertcompress.supernet.interference import (
+from bertcompress.diagnostics.interference import (
     Comparison,
     ProbedChain,
     compare,
@@ -24,9 +24,9 @@ from bertcompress.supernet.interference import (
     row_similarity,
     shared_positions,
 )
-from bertcompress.supernet.interference_summary import summarize_interference, summarize_mixing
-from bertcompress.supernet.mixing import MIXES, Mixed, measure_mixing, mix_signals
-from bertcompress.supernet.proxies import gradient_proxies
+from bertcompress.diagnostics.interference_summary import summarize_interference, summarize_mixing
+from bertcompress.diagnostics.intervention import MIXES, Mixed, measure_mixing, mix_signals
+from bertcompress.diagnostics.proxies import gradient_proxies
 
 WIDTH, NUM_POSITIONS = 8, 4
 OPERATORS = ("relu", "tanh", "gelu", "none")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bertcompress.data.source import load_source
 from bertcompress.errors import DataError
-from bertcompress.package_folders import package_folders
+from bertcompress.sources.data import load_source
+from bertcompress.sources.installed_package import package_folders
 
 
 @pytest.fixture

@@ -15,20 +15,21 @@ import pytest
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from bertcompress import training
 from bertcompress.errors import BudgetError, DataError, RunFolderError, SpaceError
 from bertcompress.export.runtime import OnnxClassifier
+from bertcompress.files import read_json
 from bertcompress.pipeline import RunResult, flow, run_recipe
 from bertcompress.pipeline.compression import uniform_baseline
 from bertcompress.pipeline.delivery import verdict
 from bertcompress.pipeline.flow import STAGE_NAMES, STAGES
 from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.trained import keep_result
 from bertcompress.recipe import Recipe, load_recipe
-from bertcompress.run_folder import RunFolder, read_json
 from bertcompress.search import Budgets
 from bertcompress.search.budget import Cost
 from bertcompress.space import Architecture, Child, Dimensions, Operator, SearchSpace
+from bertcompress.training import loop as training
 
 RANKING = {
     "verdict": "planted verdict",

@@ -16,15 +16,15 @@ import pytest
 import typer
 from rich.console import Console
 
-from bertcompress.commands_search import quantities
+from bertcompress.cli.search_commands import quantities
 from bertcompress.errors import BudgetError, RecipeError, RunFolderError
 from bertcompress.measure import Conditions
 from bertcompress.pipeline import compression, finalists, many_budgets
 from bertcompress.pipeline.finalists import choose_winner, measure_finalists
 from bertcompress.pipeline.flow import STAGES, _run_stage
 from bertcompress.pipeline.many_budgets import combinations, open_run, search_many
+from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.report.budget_table import print_budget_table
-from bertcompress.run_folder import RunFolder
 from bertcompress.search import Budgets, Cost, Evaluation, ScoreMany, one_by_one, pareto_front
 from bertcompress.space import Architecture, Child, Dimensions, Operator, SearchSpace, canonical
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from train_in_processes import NAMES, train
 
-from bertcompress.checkpoint import CHECKPOINT_NAME
-from bertcompress.curve import read_curve
+from bertcompress.training.checkpoint import CHECKPOINT_NAME
+from bertcompress.training.log import read_curve
 
 PROGRAM = Path(__file__).parent / "train_in_processes.py"
 

@@ -8,8 +8,8 @@ import random
 import numpy as np
 import pytest
 
-from bertcompress.standalone import draw_children
-from bertcompress.supernet.ranking import (
+from bertcompress.diagnostics.children_alone import draw_children
+from bertcompress.diagnostics.ranking import (
     Baseline,
     count_baselines,
     kendall_difference,

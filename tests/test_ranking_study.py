@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_report_supernet import interference
 
+from bertcompress.diagnostics.children_alone import draw_children
 from bertcompress.space import Child, Dimensions, SearchSpace, canonical
-from bertcompress.standalone import draw_children
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 

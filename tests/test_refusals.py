@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bertcompress.command_line import EXIT_REFUSED
+from bertcompress.cli.options import EXIT_REFUSED
 
 HEAVY = ("torch", "transformers", "accelerate")
 LOADS_DATA = ("datasets", "pandas")
@@ -63,7 +63,7 @@ BAD_NAMES = {
 
 PROGRAM = """
 import contextlib, io, json, os, sys
-from bertcompress.cli import app
+from bertcompress.cli.app import app
 for name in json.loads(sys.argv[1]):
     os.chdir(name)
     code, said = 0, io.StringIO()

@@ -12,11 +12,11 @@ import pytest
 from report_sample import Page
 from rich.console import Console
 
+from bertcompress.diagnostics.interference import Comparison
+from bertcompress.diagnostics.interference_summary import summarize_interference, summarize_mixing
+from bertcompress.diagnostics.intervention import MIXES, SIGNALS, Mixed
+from bertcompress.diagnostics.ranking import count_baselines, rank_report
 from bertcompress.report import build_report, print_interference, print_ranking
-from bertcompress.supernet.interference import Comparison
-from bertcompress.supernet.interference_summary import summarize_interference, summarize_mixing
-from bertcompress.supernet.mixing import MIXES, SIGNALS, Mixed
-from bertcompress.supernet.ranking import count_baselines, rank_report
 
 HOSTILE = "<b>[red]|`x`"
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertcompress.errors import RunFolderError
-from bertcompress.run_folder import RunFolder, hash_file, hash_inputs, read_json, write_atomically
+from bertcompress.files import hash_file, hash_inputs, read_json, write_atomically
+from bertcompress.pipeline.run_folder import RunFolder
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -134,7 +135,7 @@ def test_a_second_run_is_refused_until_the_first_ends(folder: RunFolder) -> None
 
 def test_the_lock_ends_with_a_killed_process(folder: RunFolder) -> None:
     program = (
-        "import os, sys\nfrom pathlib import Path\nfrom bertcompress.run_folder import RunFolder\n"
+        "import os, sys\nfrom pathlib import Path\nfrom bertcompress.pipeline.run_folder import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).lock():\n    os._exit(9)"
     )
     done = subprocess.run([sys.executable, "-c", program, str(folder.path)], check=False)

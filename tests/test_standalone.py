@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bertcompress.diagnostics.children_alone import draw_children, train_children
 from bertcompress.errors import RunFolderError
-from bertcompress.standalone import draw_children, train_children
 
 CHILDREN = {name: name for name in ("aa", "ab", "ba", "bb", "ac")}
 

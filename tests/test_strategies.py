@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bertcompress.checkpoint import CHECKPOINT_NAME
-from bertcompress.curve import TrainingLog, read_curve
 from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.distill import embedding_groups, soft_cross_entropy
 from bertcompress.errors import RunFolderError
 from bertcompress.space import Child, Dimensions, SearchSpace
 from bertcompress.supernet.alignment import Alignment, Anchor, Ramp, alignment_loss
 from bertcompress.supernet.network import SuperBert
 from bertcompress.supernet.strategy import STRATEGIES, Parts, Strategy
 from bertcompress.supernet.train import SupernetStep, child_logits, train_supernet
-from bertcompress.training import FitSettings, model_inputs, seeded
+from bertcompress.training.checkpoint import CHECKPOINT_NAME
+from bertcompress.training.distill import embedding_groups, soft_cross_entropy
+from bertcompress.training.log import TrainingLog, read_curve
+from bertcompress.training.loop import FitSettings, model_inputs, seeded
 
 OPERATORS = ["mha2", "mha4", "ffn32", "conv3", "identity"]
 NUM_STEPS = 12

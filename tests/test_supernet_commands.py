@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from bertcompress import cli
+from bertcompress.cli import app as cli
 from bertcompress.pipeline import run_recipe
 from bertcompress.recipe import load_recipe
 from bertcompress.space import Architecture

@@ -13,19 +13,19 @@ from conftest import not_found
 from huggingface_hub import constants
 from transformers import BertConfig, BertForSequenceClassification, BertModel, DistilBertConfig
 
-from bertcompress import teacher_source
-from bertcompress.curve import TrainingLog
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.errors import TeacherError
-from bertcompress.teacher import (
+from bertcompress.sources import teacher as teacher_source
+from bertcompress.sources.teacher import resolve_teacher
+from bertcompress.training.log import TrainingLog
+from bertcompress.training.loop import Checks, FitSettings, model_inputs, seeded, validation_metrics
+from bertcompress.training.teacher import (
     fine_tune,
     has_head,
     load_config,
     load_teacher,
     load_tokenizer,
 )
-from bertcompress.teacher_source import resolve_teacher
-from bertcompress.training import Checks, FitSettings, model_inputs, seeded, validation_metrics
 
 LABELS = ("negative", "positive")
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertForSequenceClassification
 
-from bertcompress.curve import TrainingLog, read_curve
 from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.training import (
+from bertcompress.training.log import TrainingLog, read_curve
+from bertcompress.training.loop import (
     Batch,
     Checks,
     FitResult,

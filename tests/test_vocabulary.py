@@ -22,7 +22,7 @@ from bertcompress.errors import DataError
 from bertcompress.model.convert_bert import bert_architecture
 from bertcompress.space import SearchSpace, teacher_child
 from bertcompress.supernet import SuperBert, warm_start
-from bertcompress.teacher import keep_tokens
+from bertcompress.training.teacher import keep_tokens
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PIECES = (

@@ -113,7 +113,7 @@ def test_the_wheel_answers_from_an_empty_folder(installed: Path, tmp_path: Path)
 
 
 def test_the_installed_command_lists_and_validates_recipes(installed: Path, tmp_path: Path) -> None:
-    program = "from bertcompress.cli import app; app()"
+    program = "from bertcompress.cli.app import app; app()"
     listed = run_far_away(installed, tmp_path, "-c", program, "recipes")
     assert listed.returncode == 0, listed.stderr
     assert "reviews-mini" in listed.stdout

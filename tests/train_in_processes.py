@@ -13,14 +13,14 @@ import torch
 from accelerate import PartialState
 from torch.nn import functional
 
-from bertcompress.curve import TrainingLog
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.space import Child, Dimensions, Operator, SearchSpace
 from bertcompress.supernet.alignment import Alignment, Ramp
 from bertcompress.supernet.network import SuperBert
 from bertcompress.supernet.strategy import STRATEGIES, Parts
 from bertcompress.supernet.train import child_logits, train_supernet
-from bertcompress.training import FitSettings, seeded
+from bertcompress.training.log import TrainingLog
+from bertcompress.training.loop import FitSettings, seeded
 
 NUM_STEPS = 6
 NAMES = ("fair", "magic-at", "magic-t", "sandwich")

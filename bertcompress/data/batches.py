@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from bertcompress.checkpoint import random_state, set_random_state
+from bertcompress.data.random_state import random_state, set_random_state
 
 POOL_BATCHES = 50
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict
 
-from bertcompress.data.labels import class_ids, find_label_names, label_word, shown
-from bertcompress.data.task import TextClassification
 from bertcompress.errors import DataError
+from bertcompress.tasks.labels import class_ids, find_label_names, label_word, shown
+from bertcompress.tasks.text_classification import TextClassification
 
 LABEL = "label"
 FRACTIONS = {"test": 0.1, "validation": 0.1}

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from bertcompress.data.task import TextClassification
+from bertcompress.tasks.text_classification import TextClassification
 
 TOKENIZER_CHUNK = 1000  # rows
 

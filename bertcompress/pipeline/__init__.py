@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertcompress.launch import is_first
 from bertcompress.recipe import Recipe
+from bertcompress.training.processes import is_first
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,22 +11,14 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from bertcompress.curve import TrainingLog
 from bertcompress.data.batches import epoch_batches
 from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.distill import (
-    DistillLoss,
-    DistillWeights,
-    distill,
-    embedding_groups,
-    soft_cross_entropy,
-)
+from bertcompress.files import read_json
 from bertcompress.pipeline.finalists import choose_winner, measure_finalists
 from bertcompress.pipeline.operator_costs import uniform_bert_operators
 from bertcompress.pipeline.preparation import checkpoint_every, checks, metrics_of
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.scoring import open_evaluator, sample_rows, scores_path
-from bertcompress.run_folder import read_json
 from bertcompress.search import (
     SEARCHERS,
     Budgets,
@@ -45,7 +37,15 @@ from bertcompress.supernet import SuperBert, extract, measure_importance, neares
 from bertcompress.supernet.alignment import Alignment, Ramp
 from bertcompress.supernet.strategy import STRATEGIES, Parts, Strategy
 from bertcompress.supernet.train import child_logits, train_supernet
-from bertcompress.training import Batch, FitSettings, num_epoch_steps, seeded
+from bertcompress.training.distill import (
+    DistillLoss,
+    DistillWeights,
+    distill,
+    embedding_groups,
+    soft_cross_entropy,
+)
+from bertcompress.training.log import TrainingLog
+from bertcompress.training.loop import Batch, FitSettings, num_epoch_steps, seeded
 
 NUM_IMPORTANCE_BATCHES = 8
 DEV_BATCH_SIZE = 64

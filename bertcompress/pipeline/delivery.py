@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from bertcompress.benchmark import benchmark, origin
-from bertcompress.curve import read_curve
 from bertcompress.data.batches import epoch_batches
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.export.folder import Rows, export_folder
@@ -19,6 +17,8 @@ from bertcompress.export.optimize import timer as interleaved_timer
 from bertcompress.export.recommend import Trial
 from bertcompress.export.runtime import FILE_OF
 from bertcompress.export.verify import graph_logits
+from bertcompress.files import read_json
+from bertcompress.latency.benchmark import benchmark, origin
 from bertcompress.measure import CLOCKS, Conditions, best_clock, measure_files
 from bertcompress.model import CompactBertForSequenceClassification
 from bertcompress.model.convert_bert import compact_from_bert
@@ -27,9 +27,9 @@ from bertcompress.pipeline.costs import LATENCY, speedup_limits
 from bertcompress.pipeline.evolved_space import evolution_finding
 from bertcompress.pipeline.run import Run
 from bertcompress.report import build_report
-from bertcompress.run_folder import read_json
 from bertcompress.search import Budget
 from bertcompress.space import Architecture
+from bertcompress.training.log import read_curve
 
 ROLES = ("teacher", "baseline", "winner")
 NUM_VERIFIED_BATCHES = 4

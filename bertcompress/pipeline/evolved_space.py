@@ -6,13 +6,14 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from bertcompress.evolve_space.autospace import Choices, false_savings
+from bertcompress.files import read_json
 from bertcompress.latency.table import LatencyTable
 from bertcompress.pipeline.costs import LATENCY, cost_function
 from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.run_folder import MANIFEST
 from bertcompress.recipe import Recipe
-from bertcompress.run_folder import MANIFEST, read_json
 from bertcompress.search import CostOf, check_feasible
-from bertcompress.search.autospace import Choices, false_savings
 from bertcompress.space import IDENTITY, Child, Operator, SearchSpace, operator_macs, operator_parameters
 
 FOLDER = "evolve-space"

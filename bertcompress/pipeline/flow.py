@@ -12,11 +12,8 @@ from rich.console import Console
 from transformers import logging as transformers_logging
 
 from bertcompress import __version__
-from bertcompress.checkpoint import CHECKPOINT_NAME
-from bertcompress.curve import CURVE_NAME, EVENTS_NAME
-from bertcompress.data.source import local_files
 from bertcompress.data.vocabulary import check_trimmable
-from bertcompress.launch import tell
+from bertcompress.files import hash_file, hash_inputs, read_json
 from bertcompress.pipeline import RunResult
 from bertcompress.pipeline.compression import (
     STUDENT_ROLES,
@@ -33,11 +30,15 @@ from bertcompress.pipeline.preparation import (
     train_teacher,
 )
 from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.scoring import SCORES, assist_scoring
 from bertcompress.pipeline.sources import Sources
 from bertcompress.recipe import Recipe
-from bertcompress.run_folder import RunFolder, hash_file, hash_inputs, read_json
-from bertcompress.teacher import has_head, load_config
+from bertcompress.sources.data import local_files
+from bertcompress.training.checkpoint import CHECKPOINT_NAME
+from bertcompress.training.log import CURVE_NAME, EVENTS_NAME
+from bertcompress.training.processes import tell
+from bertcompress.training.teacher import has_head, load_config
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from typing import Any
 from torch import Tensor
 
 from bertcompress.data.batches import epoch_batches
-from bertcompress.distill import DistillLoss, DistillWeights
+from bertcompress.diagnostics.interference import ProbedChain, measure_interference
+from bertcompress.diagnostics.interference_summary import summarize_interference, summarize_mixing
+from bertcompress.diagnostics.intervention import measure_mixing
 from bertcompress.pipeline.compression import load_supernet, started_supernet
 from bertcompress.pipeline.run import Run
 from bertcompress.space import Child, Operator
 from bertcompress.supernet import SuperBert
-from bertcompress.supernet.interference import ProbedChain, measure_interference
-from bertcompress.supernet.interference_summary import summarize_interference, summarize_mixing
-from bertcompress.supernet.mixing import measure_mixing
-from bertcompress.training import Batch, model_inputs, seeded
+from bertcompress.training.distill import DistillLoss, DistillWeights
+from bertcompress.training.loop import Batch, model_inputs, seeded
 
 NUM_BATCHES = 8
 

@@ -17,10 +17,10 @@ from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
 from bertcompress.errors import LaunchError
-from bertcompress.launch import hear, num_processes
 from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.recipe import Recipe
-from bertcompress.run_folder import RunFolder
+from bertcompress.training.processes import hear, num_processes
 
 # The others wait while the first one times or exports.
 PATIENCE = timedelta(days=7)

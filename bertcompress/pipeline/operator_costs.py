@@ -13,9 +13,9 @@ from bertcompress.latency.store import LatencyStore
 from bertcompress.latency.table import LatencyTable, TableSettings, build_latency_table
 from bertcompress.measure import Conditions, best_clock
 from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.timing import export_architecture
 from bertcompress.recipe import Recipe
-from bertcompress.run_folder import RunFolder
 from bertcompress.space import Operator, SearchSpace
 
 

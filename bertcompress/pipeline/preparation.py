@@ -10,24 +10,24 @@ from typing import Any
 import numpy as np
 from transformers import BertForSequenceClassification
 
-from bertcompress.curve import TrainingLog
 from bertcompress.data.tokenized import TokenizedSplit, tokenize
 from bertcompress.data.vocabulary import Vocabulary, trim_vocabulary
-from bertcompress.distill import teacher_targets
 from bertcompress.errors import BudgetError, DataError
 from bertcompress.pipeline.costs import cost_function, speedups, wanted_budgets
 from bertcompress.pipeline.operator_costs import operator_table
 from bertcompress.pipeline.run import SPLITS, Run, table_file
 from bertcompress.pipeline.timing import measure_whole
 from bertcompress.search import check_feasible
-from bertcompress.teacher import fine_tune, has_head, load_config, load_teacher
-from bertcompress.training import (
+from bertcompress.training.distill import teacher_targets
+from bertcompress.training.log import TrainingLog
+from bertcompress.training.loop import (
     Checks,
     FitSettings,
     num_epoch_steps,
     seeded,
     validation_metrics,
 )
+from bertcompress.training.teacher import fine_tune, has_head, load_config, load_teacher
 
 MIN_TRAIN_ROWS = 16
 

@@ -15,24 +15,25 @@ import numpy as np
 from torch import Tensor, nn
 
 from bertcompress import __version__
-from bertcompress.curve import TrainingLog
 from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.distill import DistillLoss, DistillWeights, distill
+from bertcompress.diagnostics.children_alone import draw_children, train_children
+from bertcompress.diagnostics.proxies import gradient_proxies
+from bertcompress.diagnostics.ranking import FEWEST_CHILDREN, Baseline, count_baselines, rank_report
 from bertcompress.errors import SpaceError
+from bertcompress.files import hash_inputs, read_json
 from bertcompress.pipeline.compression import dev_loss, load_supernet, started_supernet
 from bertcompress.pipeline.interference import supernet_loss, training_batches
 from bertcompress.pipeline.preparation import checks
 from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.run_folder import MANIFEST, RunFolder
 from bertcompress.pipeline.scoring import sample_rows
 from bertcompress.recipe import load_recipe
-from bertcompress.run_folder import MANIFEST, RunFolder, hash_inputs, read_json
 from bertcompress.search import sampler_within
 from bertcompress.space import Child, Operator, canonical
-from bertcompress.standalone import draw_children, train_children
 from bertcompress.supernet import SuperBert, extract
-from bertcompress.supernet.proxies import gradient_proxies
-from bertcompress.supernet.ranking import FEWEST_CHILDREN, Baseline, count_baselines, rank_report
-from bertcompress.training import FitSettings, model_inputs, num_epoch_steps, seeded
+from bertcompress.training.distill import DistillLoss, DistillWeights, distill
+from bertcompress.training.log import TrainingLog
+from bertcompress.training.loop import FitSettings, model_inputs, num_epoch_steps, seeded
 
 NUM_PROXY_BATCHES = 2
 

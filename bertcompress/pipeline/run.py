@@ -13,21 +13,22 @@ from rich.console import Console
 from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 
 from bertcompress.data.prepare import PreparedData
-from bertcompress.data.task import TextClassification
 from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.distill import TeacherTargets
 from bertcompress.errors import SpaceError
+from bertcompress.files import read_json
 from bertcompress.latency.table import LatencyTable
 from bertcompress.measure import Conditions
 from bertcompress.model.convert_bert import bert_architecture
 from bertcompress.pipeline.costs import LATENCY, cost_function, latency_conditions
+from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.sources import read_texts
 from bertcompress.recipe import TEACHER_SIZED, Recipe, operators_by_position, teacher_sized_operators
-from bertcompress.run_folder import RunFolder, read_json
 from bertcompress.search import Budgets, CostOf
+from bertcompress.sources.teacher import resolve_teacher
 from bertcompress.space import Architecture, SearchSpace
-from bertcompress.teacher import keep_tokens, load_config, load_teacher, load_tokenizer
-from bertcompress.teacher_source import resolve_teacher
+from bertcompress.tasks.text_classification import TextClassification
+from bertcompress.training.distill import TeacherTargets
+from bertcompress.training.teacher import keep_tokens, load_config, load_teacher, load_tokenizer
 
 SPLITS = ("train", "validation", "test")
 

@@ -12,18 +12,18 @@ import torch
 from accelerate import PartialState
 from safetensors.torch import load
 
-from bertcompress.data.task import TextClassification
 from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.launch import num_processes
+from bertcompress.files import hash_file, hash_inputs
 from bertcompress.measure.machine import num_cpus
 from bertcompress.pipeline.run import Run
-from bertcompress.run_folder import hash_file, hash_inputs
 from bertcompress.search import ScoreMany
 from bertcompress.search.evaluators import EVALUATORS
 from bertcompress.search.launched import assist, lead
 from bertcompress.space import Child, SearchSpace
 from bertcompress.supernet.evaluation import SupernetEvaluator
 from bertcompress.supernet.network import SuperBert
+from bertcompress.tasks.text_classification import TextClassification
+from bertcompress.training.processes import num_processes
 
 MIB = 2**20
 SCORES = "scores"  # the folder inside the search stage's

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertcompress.data.prepare import PreparedData, prepare
-from bertcompress.data.source import load_source
 from bertcompress.errors import RunFolderError
+from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.recipe import Recipe
-from bertcompress.run_folder import RunFolder
-from bertcompress.teacher_source import resolve_teacher
+from bertcompress.sources.data import load_source
+from bertcompress.sources.teacher import resolve_teacher
 
 
 @dataclass(frozen=True)

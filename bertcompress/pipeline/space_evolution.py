@@ -16,9 +16,11 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from bertcompress import __version__
-from bertcompress.checkpoint import CHECKPOINT_NAME
-from bertcompress.curve import TrainingLog
-from bertcompress.distill import DistillLoss, DistillWeights, embedding_groups
+from bertcompress.evolve_space.autospace import Change, Choices, Rules, evolve
+from bertcompress.evolve_space.gating import FitnessSettings, GatedChain, train_fitness
+from bertcompress.evolve_space.inherit import inherit
+from bertcompress.evolve_space.mutations import Ladder
+from bertcompress.files import make_atomically, read_json
 from bertcompress.latency.table import LatencyTable
 from bertcompress.pipeline.compression import started_supernet
 from bertcompress.pipeline.costs import cost_function
@@ -34,15 +36,13 @@ from bertcompress.pipeline.evolved_space import (
 from bertcompress.pipeline.operator_costs import table_of_choices
 from bertcompress.pipeline.preparation import checkpoint_every
 from bertcompress.pipeline.run import Run
-from bertcompress.run_folder import make_atomically, read_json
 from bertcompress.search import fitting_child
-from bertcompress.search.autospace import Change, Choices, Rules, evolve
-from bertcompress.search.mutations import Ladder
 from bertcompress.space import Operator, SearchSpace
 from bertcompress.supernet import SuperBert, nearest_child
-from bertcompress.supernet.gating import FitnessSettings, GatedChain, train_fitness
-from bertcompress.supernet.inherit import inherit
-from bertcompress.training import FitSettings, seeded
+from bertcompress.training.checkpoint import CHECKPOINT_NAME
+from bertcompress.training.distill import DistillLoss, DistillWeights, embedding_groups
+from bertcompress.training.log import TrainingLog
+from bertcompress.training.loop import FitSettings, seeded
 
 WEIGHTS = "weights.safetensors"
 GENERATION = "generation.json"

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from bertcompress.errors import RunFolderError
 from bertcompress.pipeline import run_recipe
+from bertcompress.pipeline.run_folder import MANIFEST, RunFolder
 from bertcompress.recipe import Recipe, load_recipe
-from bertcompress.run_folder import MANIFEST, RunFolder
 
 if TYPE_CHECKING:
     from bertcompress.pipeline.run import Run

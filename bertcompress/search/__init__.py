@@ -20,15 +20,15 @@ from bertcompress.search.driver import (
     one_by_one,
     search,
 )
-from bertcompress.search.evolution import Evolution
-from bertcompress.search.exact import Exact
 from bertcompress.search.feasibility import PricedChild, check_feasible, fitting_child, nearest_child
 from bertcompress.search.pareto import pareto_front
-from bertcompress.search.parsec import Parsec
-from bertcompress.search.progressive import Progressive
-from bertcompress.search.random_search import RandomSearch
-from bertcompress.search.reinforce import Reinforce
 from bertcompress.search.remembered import remembered
+from bertcompress.search.searchers.evolution import Evolution
+from bertcompress.search.searchers.exact import Exact
+from bertcompress.search.searchers.parsec import Parsec
+from bertcompress.search.searchers.progressive import Progressive
+from bertcompress.search.searchers.random_search import RandomSearch
+from bertcompress.search.searchers.reinforce import Reinforce
 from bertcompress.space import SearchSpace
 
 # Each makes a searcher from the space, a sampler of children that fit, how children are priced, the budgets,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertcompress.errors import SpaceError
-from bertcompress.run_folder import read_json, write_atomically
+from bertcompress.files import read_json, write_atomically
 from bertcompress.space import Child, Operator, SearchSpace
 
 Array = NDArray[np.float64]

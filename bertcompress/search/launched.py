@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
-from bertcompress.launch import hear, num_processes, tell
 from bertcompress.search.driver import ScoreMany
 from bertcompress.search.workers import MakeScore
 from bertcompress.space import Child, placed_steps
+from bertcompress.training.processes import hear, num_processes, tell
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bertcompress.errors import RunFolderError
-from bertcompress.run_folder import write_atomically
+from bertcompress.files import write_atomically
 from bertcompress.search.driver import ScoreMany
 from bertcompress.space import Child
 

@@ -17,7 +17,7 @@ from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.space import Child, Operator, placed_steps
 from bertcompress.supernet.network import SuperBert
 from bertcompress.supernet.prefix_cache import PrefixCache
-from bertcompress.training import Batch, model_inputs
+from bertcompress.training.loop import Batch, model_inputs
 
 Step = TypeVar("Step", bound=Hashable)
 Inputs = TypeVar("Inputs")

@@ -13,12 +13,12 @@ import torch
 from accelerate.utils import broadcast_object_list, reduce
 from torch import Tensor, nn
 
-from bertcompress.curve import TrainingLog
 from bertcompress.data.batches import Rows
 from bertcompress.supernet.alignment import Anchor, alignment_loss
 from bertcompress.supernet.chain import Inputs, Op, SupernetOutput, as_indices, from_indices
 from bertcompress.supernet.strategy import Strategy
-from bertcompress.training import Batch, FitResult, FitSettings, fit, model_inputs, predict
+from bertcompress.training.log import TrainingLog
+from bertcompress.training.loop import Batch, FitResult, FitSettings, fit, model_inputs, predict
 
 TaskLoss = Callable[[Tensor, Mapping[str, Tensor]], Tensor]
 InputsOf = Callable[[Batch], Inputs]

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, Generic
 
-from bertcompress.checkpoint import random_state, set_random_state
+from bertcompress.data.random_state import random_state, set_random_state
 from bertcompress.errors import SpaceError
 from bertcompress.supernet.chain import Choices, Op
 

@@ -15,7 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from bertcompress import __version__
-from bertcompress.command_line import (
+from bertcompress.cli.export_commands import export_model
+from bertcompress.cli.latency_commands import app as latency_app
+from bertcompress.cli.options import (
     EXIT_BUDGET_BROKEN,
     RecipeArgument,
     RunDirOption,
@@ -24,16 +26,14 @@ from bertcompress.command_line import (
     plain_errors,
     whole_numbers,
 )
-from bertcompress.commands_export import export_model
-from bertcompress.commands_latency import app as latency_app
-from bertcompress.commands_search import (
+from bertcompress.cli.search_commands import (
     CountsOption,
     LatenciesOption,
     RunArgument,
     evolve_space,
     search_budgets,
 )
-from bertcompress.commands_supernet import interference, rank
+from bertcompress.cli.supernet_commands import interference, rank
 from bertcompress.errors import DataError
 
 STAGES = {
@@ -90,8 +90,8 @@ def _run_until(command: str, recipe: str, run_dir: Path | None, overrides: list[
 
         from rich.console import Console
 
-        from bertcompress.launch import is_first
         from bertcompress.pipeline import run_recipe
+        from bertcompress.training.processes import is_first
 
         console = Console()
         result = run_recipe(loaded, folder, until, console=console)
@@ -180,7 +180,7 @@ def init(
 ) -> None:
     """Write a commented recipe for your data, with the text and label columns guessed."""
     with plain_errors():
-        from bertcompress.recipe_template import guess_columns, recipe_name, render_recipe
+        from bertcompress.recipe.template import guess_columns, recipe_name, render_recipe
 
         path = output or Path(f"{recipe_name(data_file)}.yaml")
         guess = guess_columns(data_file)
@@ -242,7 +242,7 @@ def benchmark(
         contenders = exported_files([folder] if against is None else [folder, against])
         shapes = whole_numbers(batch_sizes), whole_numbers(sequence_lengths), whole_numbers(threads)
 
-        from bertcompress.benchmark import benchmark as time_contenders
+        from bertcompress.latency.benchmark import benchmark as time_contenders
 
         result = time_contenders(
             contenders,
@@ -254,7 +254,3 @@ def benchmark(
     _print_rows(result["rows"])
     if output is not None:
         output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    app()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from bertcompress.errors import RunFolderError
-from bertcompress.run_folder import write_atomically
+from bertcompress.files import write_atomically
 
 C = TypeVar("C")
 Metrics = Mapping[str, float]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bertcompress.command_line import RunDirOption, SetOption, plain_errors
+from bertcompress.cli.options import RunDirOption, SetOption, plain_errors
 
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's folder with a trained supernet, or a recipe.")

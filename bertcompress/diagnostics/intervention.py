@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
-from bertcompress.supernet.interference import (
+from bertcompress.diagnostics.interference import (
     MAX_REJECTIONS,
     Op,
     ProbedChain,

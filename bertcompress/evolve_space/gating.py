@@ -14,12 +14,12 @@ from typing import Any, Generic, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from bertcompress.checkpoint import random_state, set_random_state
-from bertcompress.curve import TrainingLog
 from bertcompress.data.batches import Rows
+from bertcompress.data.random_state import random_state, set_random_state
 from bertcompress.supernet.chain import ChainNetwork, Choices, Op, SupernetOutput
 from bertcompress.supernet.train import InputsOf, TaskLoss
-from bertcompress.training import Batch, FitSettings, fit, model_inputs
+from bertcompress.training.log import TrainingLog
+from bertcompress.training.loop import Batch, FitSettings, fit, model_inputs
 
 Bundle: TypeAlias = tuple[tuple[Op, ...], ...]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bertcompress.supernet.correlation import CONFIDENCE, Estimate, bootstrap, partial_spearman, spearman
-from bertcompress.supernet.interference import Comparison
-from bertcompress.supernet.mixing import MIXES, SIGNALS, Mixed
+from bertcompress.diagnostics.correlation import CONFIDENCE, Estimate, bootstrap, partial_spearman, spearman
+from bertcompress.diagnostics.interference import Comparison
+from bertcompress.diagnostics.intervention import MIXES, SIGNALS, Mixed
 
 SIMILARITIES = ("input", "output", "output_gradient")
 COLUMNS = (

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from bertcompress.curve import TrainingLog
 from bertcompress.data.batches import epoch_batches
 from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.training import Batch, Checks, FitResult, FitSettings, fit, model_inputs
+from bertcompress.training.log import TrainingLog
+from bertcompress.training.loop import Batch, Checks, FitResult, FitSettings, fit, model_inputs
 
 
 def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

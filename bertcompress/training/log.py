@@ -12,7 +12,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from bertcompress.run_folder import write_atomically
+from bertcompress.files import write_atomically
 
 CURVE_NAME = "training.jsonl"
 EVENTS_NAME = "tensorboard"

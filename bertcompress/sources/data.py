@@ -21,8 +21,8 @@ from datasets.utils.logging import CRITICAL, get_verbosity, set_verbosity
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from bertcompress.errors import DataError
-from bertcompress.hub import hub_answers
-from bertcompress.package_folders import package_folders
+from bertcompress.sources.hub import hub_answers
+from bertcompress.sources.installed_package import package_folders
 
 PACKAGE_PREFIX = "package:"
 BUILDERS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bertcompress.command_line import (
+from bertcompress.cli.options import (
     RecipeArgument,
     SetOption,
     exported_files,
@@ -41,7 +41,7 @@ def time_command(
     with plain_errors():
         contenders, num_callers = exported_files(folders), whole_numbers(callers)
 
-        from bertcompress.benchmark import benchmark, benchmark_serving
+        from bertcompress.latency.benchmark import benchmark, benchmark_serving
         from bertcompress.measure import Conditions
 
         results = [

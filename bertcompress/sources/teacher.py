@@ -8,8 +8,8 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from bertcompress.errors import TeacherError
-from bertcompress.hub import hub_answers
-from bertcompress.package_folders import package_folders
+from bertcompress.sources.hub import hub_answers
+from bertcompress.sources.installed_package import package_folders
 
 PACKAGE_PREFIX = "package:"
 SAFE_WEIGHTS = "*.safetensors"

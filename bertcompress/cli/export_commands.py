@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bertcompress.command_line import plain_errors
+from bertcompress.cli.options import plain_errors
 from bertcompress.errors import DataError
 
 # Texts are cut there for the calibration, unless the user says where: longer ones change no range.
@@ -41,8 +41,8 @@ def export_model(
         from bertcompress.export.teachers import label_names_of, load_model
         from bertcompress.export.verify import input_limits
         from bertcompress.measure import Conditions
-        from bertcompress.teacher import load_tokenizer
-        from bertcompress.teacher_source import resolve_teacher
+        from bertcompress.sources.teacher import resolve_teacher
+        from bertcompress.training.teacher import load_tokenizer
 
         location = resolve_teacher(source)
         model = load_model(location)

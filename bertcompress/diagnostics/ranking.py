@@ -18,7 +18,7 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bertcompress.supernet.correlation import (
+from bertcompress.diagnostics.correlation import (
     CONFIDENCE,
     NUM_RESAMPLES,
     Estimate,

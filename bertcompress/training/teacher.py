@@ -20,10 +20,10 @@ from transformers import (
 )
 from transformers import logging as transformers_logging
 
-from bertcompress.curve import TrainingLog
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.errors import TeacherError
-from bertcompress.training import Batch, Checks, FitResult, FitSettings, fit, model_inputs
+from bertcompress.training.log import TrainingLog
+from bertcompress.training.loop import Batch, Checks, FitResult, FitSettings, fit, model_inputs
 
 HEAD_NAME = "BertForSequenceClassification"
 

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from bertcompress.command_line import EXIT_BUDGET_BROKEN, RunDirOption, SetOption, plain_errors
-from bertcompress.run_folder import write_atomically
+from bertcompress.cli.options import EXIT_BUDGET_BROKEN, RunDirOption, SetOption, plain_errors
+from bertcompress.files import write_atomically
 
 MANY = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _NUMBER = re.compile(r"([0-9][0-9_]*\.?[0-9]*(?:e[+-]?[0-9]+)?)([kmg]?)", re.IGNORECASE)

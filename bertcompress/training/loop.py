@@ -19,17 +19,11 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
-from bertcompress.checkpoint import (
-    CHECKPOINT_NAME,
-    Checkpoint,
-    OptimizerState,
-    Stateful,
-    TorchRandom,
-    Weights,
-)
-from bertcompress.curve import TrainingLog
 from bertcompress.data.batches import EndlessBatches, Rows, epoch_batches
+from bertcompress.data.random_state import Stateful
 from bertcompress.data.tokenized import TokenizedSplit
+from bertcompress.training.checkpoint import CHECKPOINT_NAME, Checkpoint, OptimizerState, TorchRandom, Weights
+from bertcompress.training.log import TrainingLog
 
 Batch: TypeAlias = dict[str, Tensor]
 LossOf: TypeAlias = Callable[[nn.Module, Batch, int], Tensor | Iterable[Tensor]]

@@ -6,10 +6,9 @@ the JSON lies in the file's metadata, so that one rename replaces the whole chec
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,33 +17,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from bertcompress.data.random_state import Stateful
 from bertcompress.errors import RunFolderError
-from bertcompress.run_folder import make_atomically
+from bertcompress.files import make_atomically
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 METADATA_KEY = "bertcompress"
-
-
-class Stateful(Protocol):
-    """A part of a training that changes from step to step."""
-
-    def state(self) -> dict[str, Any]:
-        """What `restore` needs: by name, tensors or values that JSON keeps as they are."""
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state that `state` gave."""
-
-
-def random_state(rng: random.Random) -> list[Any]:
-    """The state of a generator as JSON."""
-    version, numbers, gauss = rng.getstate()
-    return [version, list(numbers), gauss]
-
-
-def set_random_state(rng: random.Random, state: list[Any]) -> None:
-    """Bring a generator to what `random_state` gave."""
-    version, numbers, gauss = state
-    rng.setstate((version, tuple(numbers), gauss))
 
 
 class Checkpoint:

@@ -1,0 +1,1 @@
+"""The command line: the app, the options that commands share, and the commands."""

@@ -1,0 +1,5 @@
+"""`python -m bertcompress.cli`, which `accelerate launch` starts."""
+
+from bertcompress.cli.app import app
+
+app()

@@ -1,0 +1,1 @@
+"""Instruments for a search space: interference, interventions, and how well scores rank children."""

@@ -1,0 +1,1 @@
+"""The searchers, one a file; search.SEARCHERS names them."""

@@ -1,0 +1,1 @@
+"""What is learnt: columns, labels, losses and metrics of each task."""
