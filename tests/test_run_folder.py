@@ -55,11 +55,82 @@ def test_a_stage_is_finished_for_the_same_inputs_only(folder: RunFolder) -> None
     assert again.stage_seconds() == [{"name": "search", "seconds": 1.5}]
 
 
-def test_a_stage_begun_again_and_killed_is_not_finished(folder: RunFolder) -> None:
-    folder.begin("search")
-    folder.mark_finished("search", {"seed": 0}, 1.0)
-    folder.begin("search")
-    assert not RunFolder(folder.path).is_finished("search", {"seed": 0})
+def finish(folder: RunFolder, seed: int, content: str) -> None:
+    folder.begin("search", caches=["scores"], inputs={"seed": seed})
+    folder.write_text("search/result", content)
+    folder.mark_finished("search", {"seed": seed}, 1.0)
+
+
+def test_an_old_result_stays_until_the_new_one_is_whole(folder: RunFolder) -> None:
+    finish(folder, 0, "old")
+    made = folder.begin("search", inputs={"seed": 1})
+    folder.write_text("search/result", "half")
+    (made / "more").write_text("", encoding="utf-8")
+    assert made == folder.stage("search") != folder.path / "search"
+    # What another process finds, also after a kill at this point.
+    seen = RunFolder(folder.path)
+    assert seen.is_finished("search", {"seed": 0})
+    assert not seen.is_finished("search", {"seed": 1})
+    assert [path.read_text() for path in (folder.path / "search").glob("[!.]*")] == ["old"]
+    assert seen.in_progress("search") == made
+    folder.write_text("search/result", "new")
+    folder.mark_finished("search", {"seed": 1}, 2.0)
+    assert (folder.stage("search") / "result").read_text() == "new"
+    assert folder.is_finished("search", {"seed": 1})
+    assert not folder.is_finished("search", {"seed": 0})
+    assert folder.stage_seconds() == [{"name": "search", "seconds": 2.0}]
+    assert sorted(path.name for path in folder.path.iterdir()) == ["manifest.json", "search"]
+
+
+def test_a_stage_made_anew_resumes_beside_its_old_result(folder: RunFolder) -> None:
+    finish(folder, 0, "old")
+    folder.begin("search", keep=["checkpoint"], inputs={"seed": 1})
+    folder.write_text("search/checkpoint", "step 7")
+    killed = RunFolder(folder.path)
+    made = killed.begin("search", keep=["checkpoint"], inputs={"seed": 1})
+    assert (made / "checkpoint").read_text() == "step 7"
+    other = RunFolder(folder.path).begin("search", keep=["checkpoint"], inputs={"seed": 2})
+    assert not (other / "checkpoint").exists()
+
+
+def test_caches_go_over_to_the_new_folder_and_stay_in_the_old(folder: RunFolder) -> None:
+    finish(folder, 0, "old")
+    folder.write_text("search/scores/a.json", "{}")
+    made = folder.begin("search", caches=["scores"], inputs={"seed": 1})
+    for place in (made, folder.path / "search"):
+        assert (place / "scores/a.json").read_text() == "{}"
+
+
+def test_a_stage_that_is_made_anew_counts_no_seconds(folder: RunFolder) -> None:
+    finish(folder, 0, "old")
+    folder.begin("search", inputs={"seed": 1})
+    assert folder.stage_seconds() == []
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_kill_while_the_folders_are_swapped_leaves_the_stage_unfinished(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    finish(folder, 0, "old")
+    folder.begin("search", inputs={"seed": 1})
+    folder.write_text("search/result", "new")
+    real, done = os.replace, []
+
+    def killed(source: Path, target: Path) -> None:
+        if Path(source).is_dir() and len(done) == renames:
+            raise KeyboardInterrupt
+        real(source, target)
+        done.extend([target] if Path(target).is_dir() else [])
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        folder.mark_finished("search", {"seed": 1}, 1.0)
+    monkeypatch.undo()
+    again = RunFolder(folder.path)
+    assert not any(again.is_finished("search", {"seed": seed}) for seed in (0, 1))
+    finish(again, 1, "new again")
+    assert (folder.path / "search/result").read_text() == "new again"
+    assert sorted(path.name for path in folder.path.iterdir()) == ["manifest.json", "search"]
 
 
 def test_a_stage_whose_folder_was_deleted_is_not_finished(folder: RunFolder) -> None:

@@ -59,13 +59,16 @@ def follow(recipe: Recipe, run_dir: Path, stages: Sequence[tuple[str, Callable[[
 
 def mirror_stages(run_dir: Path, mirror: Path, current: str) -> None:
     """Make `mirror` show the run folder's stages by links, and hold a copy of the current one."""
+    made, copied = RunFolder(run_dir).in_progress(current), mirror / current
+    if copied.is_symlink():
+        copied.unlink()
+    if made.is_dir():
+        shutil.copytree(made, copied, dirs_exist_ok=True)
     for folder in sorted(path for path in run_dir.iterdir() if path.is_dir()):
         shown = mirror / folder.name
-        if folder.name == current:
-            if shown.is_symlink():
-                shown.unlink()
-            shutil.copytree(folder, shown, dirs_exist_ok=True)
-        elif not shown.is_symlink():
+        if folder.name.startswith(".") or folder.name == current:
+            continue
+        if not shown.is_symlink():
             # Its own copy of a stage that is over: the first process has the whole of it.
             shutil.rmtree(shown, ignore_errors=True)
             shown.symlink_to(folder.resolve(), target_is_directory=True)

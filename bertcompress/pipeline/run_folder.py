@@ -1,12 +1,14 @@
 """A run's folder: one folder a stage, a manifest of what each was made from, and a lock.
 
 A stage whose inputs have the hash in the manifest is finished. Every write appears whole or not at all
-(temporary name, fsync, rename), so that a run can be killed at any moment."""
+(temporary name, fsync, rename), so that a run can be killed at any moment. A stage that is made anew is built
+in a folder beside its old result, which stays in use until the new one is whole."""
 
 from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,14 +29,27 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Finished stages that this process is making anew, each in its `_beside` folder.
+        self._rebuilt: set[str] = set()
 
     def exists(self) -> bool:
         """Whether a stage was ever finished here."""
         return (self.path / MANIFEST).is_file()
 
     def stage(self, name: str) -> Path:
-        """A stage's folder, which exists from `begin` on."""
-        return self.path / name
+        """A stage's folder, which exists from `begin` on; the new one while the stage is made anew."""
+        return self._beside(name) if name in self._rebuilt else self.path / name
+
+    def in_progress(self, name: str) -> Path:
+        """The folder of a stage that another process is making."""
+        beside = self._beside(name)
+        return beside if beside.is_dir() else self.path / name
+
+    def _beside(self, name: str) -> Path:
+        return self.path / f".{name}.new"
+
+    def _retired(self, name: str) -> Path:
+        return self.path / f".{name}.old"
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -71,7 +86,8 @@ class RunFolder:
 
     def write_bytes(self, name: str, content: bytes) -> Path:
         """Write a file whole or not at all, its folders made on the way."""
-        path = self.path / name
+        stage, _, rest = name.partition("/")
+        path = self.stage(stage) / rest
         write_atomically(path, content)
         return path
 
@@ -100,13 +116,16 @@ class RunFolder:
     ) -> Path:
         """Make the stage's folder and empty it, but for the names in `keep` and `caches`.
 
-        It is unfinished from now on. With `inputs`, what is in `keep` stays only if the stage was last begun
-        from the same ones; what is in `caches` always stays.
+        With `inputs`, what is in `keep` stays only if the stage was last begun from the same ones; what is in
+        `caches` always stays. Where the stage has a finished result, that one stays untouched until
+        `mark_finished`, and the folder is a new one beside it, with copies of the caches.
         """
-        stages = self._stages()
-        # First of all: a run killed from here on must not find the stage finished.
-        if stages.pop(stage, None) is not None:
-            self.write_json(MANIFEST, {"stages": stages})
+        _remove(self._retired(stage))
+        finished = self.path / stage
+        if stage in self._stages() and finished.is_dir():
+            self._rebuilt.add(stage)
+        else:
+            _remove(self._beside(stage))
         folder = self.stage(stage)
         folder.mkdir(parents=True, exist_ok=True)
         begun, origin = folder / BEGUN, None if inputs is None else hash_inputs(inputs)
@@ -114,14 +133,17 @@ class RunFolder:
             keep = ()
         for entry in folder.iterdir():
             if entry.name not in (*keep, *caches):
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+                _remove(entry)
+        if stage in self._rebuilt:
+            _copy_missing(caches, finished, folder)
         if origin:
             # Last: a run killed above finds no origin, and keeps nothing that is not of these inputs.
             write_atomically(begun, origin.encode())
         return folder
 
     def mark_finished(self, stage: str, inputs: Mapping[str, Any], seconds: float) -> None:
-        """Record in the manifest that the stage is made, from what and in what time."""
+        """Put the stage's new folder in its place, and record from what and in what time it was made."""
+        self._swap_in(stage)
         entry = {
             "inputs_hash": hash_inputs(inputs),
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -129,10 +151,29 @@ class RunFolder:
         }
         self.write_json(MANIFEST, {"stages": self._stages() | {stage: entry}})
 
+    def _swap_in(self, stage: str) -> None:
+        if stage not in self._rebuilt:
+            return
+        # First of all: a run killed between the renames must not find the stage finished.
+        self.write_json(
+            MANIFEST, {"stages": {name: entry for name, entry in self._stages().items() if name != stage}}
+        )
+        os.replace(self.path / stage, self._retired(stage))
+        os.replace(self._beside(stage), self.path / stage)
+        self._rebuilt.discard(stage)
+        _remove(self._retired(stage))
+
     def stage_seconds(self) -> list[dict[str, Any]]:
-        """`name` and `seconds` of every finished stage, in the order they were finished."""
+        """`name` and `seconds` of every finished stage, in the order they were finished.
+
+        A stage that is being made anew is none of them.
+        """
         entries = sorted(self._stages().items(), key=lambda item: item[1]["finished_at"])
-        return [{"name": name, "seconds": entry["seconds"]} for name, entry in entries]
+        return [
+            {"name": name, "seconds": entry["seconds"]}
+            for name, entry in entries
+            if name not in self._rebuilt
+        ]
 
     def _stages(self) -> dict[str, Any]:
         if not self.exists():
@@ -142,3 +183,23 @@ class RunFolder:
         if not isinstance(stages, dict):
             raise RunFolderError(f"{self.path / MANIFEST}: not a run's manifest; choose another --run-dir")
         return stages
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a whole folder, where there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _copy_missing(names: Sequence[str], source: Path, target: Path) -> None:
+    """Copy the named files and folders that `target` lacks."""
+    for name in names:
+        origin, copied = source / name, target / name
+        if copied.exists() or not origin.exists():
+            continue
+        if origin.is_dir():
+            shutil.copytree(origin, copied)
+        else:
+            shutil.copy2(origin, copied)
