@@ -145,6 +145,6 @@ def test_the_reader_resolves_what_it_reads() -> None:
     assert read_imports(source, "bertcompress.data") == [
         Import("bertcompress.data.a", 1, False),
         Import("bertcompress.space.b", 2, False),
-        Import("bertcompress.cli", 3, False),
+        Import("bertcompress.cli.app", 3, False),
         Import("torch", 5, True),
     ]
