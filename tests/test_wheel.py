@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -70,8 +69,10 @@ def run_far_away(installed: Path, folder: Path, *command: str) -> subprocess.Com
     """Run Python in `folder` with the installed wheel first on the path.
 
     -S leaves .pth files unread, so an editable install of the checkout cannot answer in the wheel's place.
+    Packages may lie in several environments that are stacked by .pth files: all of them are named.
     """
-    path = os.pathsep.join([str(installed), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    packages = [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
+    path = os.pathsep.join([str(installed), *packages])
     environment = {**os.environ, "PYTHONPATH": path}
     return subprocess.run(
         [sys.executable, "-S", *command],
