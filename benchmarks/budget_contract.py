@@ -27,10 +27,10 @@ from rich.console import Console
 from bertcompress.errors import BudgetError
 from bertcompress.export.size import MIB, estimate_size_mib
 from bertcompress.measure import CLOCKS, best_clock, measure_files
-from bertcompress.pipeline.compression import load_supernet
 from bertcompress.pipeline.costs import LATENCY
 from bertcompress.pipeline.many_budgets import open_run, search_many
 from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.supernets import load_supernet
 from bertcompress.pipeline.timing import export_architecture, export_model
 from bertcompress.search import Budgets, check_feasible
 from bertcompress.search.additive import CountProgram, reach

@@ -29,11 +29,11 @@ from tabular_space import TabularSpace, make_rows, networks
 from bertcompress.data.batches import epoch_batches
 from bertcompress.diagnostics.children_alone import train_children
 from bertcompress.files import write_atomically
-from bertcompress.pipeline.compression import load_supernet
-from bertcompress.pipeline.preparation import checks
+from bertcompress.pipeline.evaluation import checks
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.scoring import sample_rows
+from bertcompress.pipeline.supernets import load_supernet
 from bertcompress.recipe import load_recipe
 from bertcompress.search import SEARCHERS
 from bertcompress.space import Child, SearchSpace

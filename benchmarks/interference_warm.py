@@ -31,12 +31,15 @@ from ranking_study import Setting, World, add_arguments, name_of, publish_study
 
 from bertcompress.diagnostics.children_alone import draw_children
 from bertcompress.files import hash_inputs
-from bertcompress.pipeline.compression import dev_loss, load_supernet, make_supernet, started_supernet
 from bertcompress.pipeline.interference import NUM_BATCHES, measure_weights, training_batches
-from bertcompress.pipeline.preparation import choose_vocabulary, prepare_data, train_teacher
 from bertcompress.pipeline.ranking import ChildTrainer, supernet_proxies
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import RunFolder
+from bertcompress.pipeline.stages.data import prepare_data
+from bertcompress.pipeline.stages.supernet import make_supernet
+from bertcompress.pipeline.stages.teacher import train_teacher
+from bertcompress.pipeline.stages.vocabulary import choose_vocabulary
+from bertcompress.pipeline.supernets import dev_loss, load_supernet, started_supernet
 from bertcompress.recipe import Recipe, load_recipe
 from bertcompress.space import Child, canonical
 from bertcompress.training.loop import seeded

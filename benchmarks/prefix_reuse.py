@@ -23,10 +23,10 @@ import torch
 from record import RESULTS, provenance, write_record
 
 from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.pipeline.compression import load_supernet
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.scoring import MIB, sample_rows
+from bertcompress.pipeline.supernets import load_supernet
 from bertcompress.recipe import load_recipe
 from bertcompress.search import SEARCHERS, Searcher, sampler_within, search
 from bertcompress.space import Child, Operator, placed_steps

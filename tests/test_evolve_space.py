@@ -12,11 +12,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bertcompress.cli import app as cli
-from bertcompress.pipeline import run_recipe, space_evolution
+from bertcompress.pipeline import run_recipe
 from bertcompress.pipeline.evolved_space import evolution_finding
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import MANIFEST, RunFolder
-from bertcompress.pipeline.space_evolution import EvolutionSettings, evolve_space
+from bertcompress.pipeline.stages import evolve_space as stage
+from bertcompress.pipeline.stages.evolve_space import EvolutionSettings, evolve_space
 from bertcompress.recipe import load_recipe
 from bertcompress.space import Architecture
 from bertcompress.training import loop as training
@@ -75,7 +76,7 @@ def test_killed_anywhere_it_ends_like_never_killed(
 
     for place, dying in (
         ("bertcompress.training.loop.update", dies_in_the_second_generation),
-        ("bertcompress.pipeline.space_evolution.evolve", dies_between_training_and_selection),
+        ("bertcompress.pipeline.stages.evolve_space.evolve", dies_between_training_and_selection),
     ):
         with monkeypatch.context() as patched:
             patched.setattr(place, dying)
@@ -91,7 +92,7 @@ def test_killed_anywhere_it_ends_like_never_killed(
 
     # The same once more is read, other settings are not.
     with monkeypatch.context() as patched:
-        patched.setattr(space_evolution, "_generation", None)
+        patched.setattr(stage, "_generation", None)
         assert evolve_space(run, QUICK) == whole
         with pytest.raises(TypeError):
             evolve_space(run, EvolutionSettings(generations=1, steps=20))

@@ -19,11 +19,11 @@ from bertcompress.errors import BudgetError, DataError, RunFolderError, SpaceErr
 from bertcompress.export.runtime import OnnxClassifier
 from bertcompress.files import read_json
 from bertcompress.pipeline import RunResult, flow, run_recipe
-from bertcompress.pipeline.compression import uniform_baseline
-from bertcompress.pipeline.delivery import verdict
 from bertcompress.pipeline.flow import STAGE_NAMES, STAGES
+from bertcompress.pipeline.outcome import verdict
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import RunFolder
+from bertcompress.pipeline.stages.student import uniform_baseline
 from bertcompress.pipeline.trained import keep_result
 from bertcompress.recipe import Recipe, load_recipe
 from bertcompress.search import Budgets

@@ -19,11 +19,12 @@ from rich.console import Console
 from bertcompress.cli.search_commands import quantities
 from bertcompress.errors import BudgetError, RecipeError, RunFolderError
 from bertcompress.measure import Conditions
-from bertcompress.pipeline import compression, finalists, many_budgets
+from bertcompress.pipeline import finalists, many_budgets
 from bertcompress.pipeline.finalists import choose_winner, measure_finalists
 from bertcompress.pipeline.flow import STAGES, _run_stage
 from bertcompress.pipeline.many_budgets import combinations, open_run, search_many
 from bertcompress.pipeline.run_folder import RunFolder
+from bertcompress.pipeline.stages import search
 from bertcompress.report.budget_table import print_budget_table
 from bertcompress.search import Budgets, Cost, Evaluation, ScoreMany, one_by_one, pareto_front
 from bertcompress.space import Architecture, Child, Dimensions, Operator, SearchSpace, canonical
@@ -105,7 +106,7 @@ def score_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Child], f
         def opened(run: Any) -> Iterator[ScoreMany]:
             yield one_by_one(score)
 
-        monkeypatch.setattr(compression, "open_evaluator", opened)
+        monkeypatch.setattr(search, "open_evaluator", opened)
         monkeypatch.setattr(many_budgets, "open_evaluator", opened)
 
     return use

@@ -14,7 +14,8 @@ from transformers import PreTrainedTokenizerFast
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.errors import DataError
 from bertcompress.export.runtime import OnnxClassifier
-from bertcompress.pipeline import preparation, run_recipe
+from bertcompress.pipeline import run_recipe
+from bertcompress.pipeline.stages import vocabulary
 from bertcompress.recipe import load_recipe
 
 
@@ -60,20 +61,20 @@ def test_a_trimming_that_was_killed_starts_over_and_a_full_vocabulary_is_not_cut
 ) -> None:
     recipe = load_recipe(tiny_recipe, ["space.vocabulary=corpus"])
     run_recipe(recipe, tmp_path / "whole", "vocabulary")
-    tokenize, num_calls = preparation.tokenize, 0
+    tokenize, num_calls = vocabulary.tokenize, 0
 
     def killed_at_last(*arguments: Any) -> TokenizedSplit:
         nonlocal num_calls
         num_calls += 1
-        if num_calls == 6:
+        if num_calls == 3:
             raise InterruptedError
         return tokenize(*arguments)
 
-    monkeypatch.setattr(preparation, "tokenize", killed_at_last)
+    monkeypatch.setattr(vocabulary, "tokenize", killed_at_last)
     with pytest.raises(InterruptedError):
         run_recipe(recipe, tmp_path / "cut", "vocabulary")
     run_recipe(recipe, tmp_path / "cut", "vocabulary")
-    assert num_calls == 9  # the data's three splits once, its own up to the last, then all three
+    assert num_calls == 6  # up to the last split, then all three
     whole, cut = (
         {path.relative_to(folder): path.read_bytes() for path in folder.glob("*/**/*") if path.is_file()}
         for folder in (tmp_path / "whole", tmp_path / "cut")
@@ -82,7 +83,7 @@ def test_a_trimming_that_was_killed_starts_over_and_a_full_vocabulary_is_not_cut
     assert Path("vocabulary/tokenizer/tokenizer.json") in whole
 
     run_recipe(load_recipe(tiny_recipe), tmp_path / "full", "vocabulary")
-    assert num_calls == 12
+    assert num_calls == 6
     assert list((tmp_path / "full/vocabulary").glob("[!.]*")) == []
 
 

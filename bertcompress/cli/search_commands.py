@@ -108,8 +108,8 @@ def evolve_space(
         opened = trained_run(run, run_dir, overrides or [], until="teacher", console=console)
 
         from bertcompress.pipeline.evolved_space import RECIPE
-        from bertcompress.pipeline.space_evolution import EvolutionSettings
-        from bertcompress.pipeline.space_evolution import evolve_space as evolve
+        from bertcompress.pipeline.stages.evolve_space import EvolutionSettings
+        from bertcompress.pipeline.stages.evolve_space import evolve_space as evolve
         from bertcompress.report import print_evolution
 
         with opened.folder.lock():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,63 +13,41 @@ from bertcompress import __version__
 from bertcompress.data.vocabulary import check_trimmable
 from bertcompress.files import hash_file, hash_inputs, read_json
 from bertcompress.pipeline import RunResult
-from bertcompress.pipeline.compression import (
-    STUDENT_ROLES,
-    distill_students,
-    make_supernet,
-    search_children,
-)
-from bertcompress.pipeline.delivery import budgets_met, export_models, run_benchmark, write_report
 from bertcompress.pipeline.launched import follow, join_launch
-from bertcompress.pipeline.preparation import (
-    choose_vocabulary,
-    prepare_data,
-    settle_latency,
-    train_teacher,
-)
+from bertcompress.pipeline.outcome import budgets_met
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import RunFolder
-from bertcompress.pipeline.scoring import SCORES, assist_scoring
 from bertcompress.pipeline.sources import Sources
+from bertcompress.pipeline.stage import Stage
+from bertcompress.pipeline.stages import (
+    benchmark,
+    data,
+    export,
+    latency,
+    report,
+    search,
+    student,
+    supernet,
+    teacher,
+    vocabulary,
+)
 from bertcompress.recipe import Recipe
 from bertcompress.sources.data import local_files
 from bertcompress.training.checkpoint import CHECKPOINT_NAME
-from bertcompress.training.log import CURVE_NAME, EVENTS_NAME
 from bertcompress.training.processes import tell
 from bertcompress.training.teacher import has_head, load_config
 
-
-@dataclass(frozen=True)
-class Stage:
-    """A step of the flow: what it reads of the recipe, the stages whose results it reads, and what it makes.
-
-    `keys` are the recipe's sections, or single keys as section.key. A stage that was killed finds again what
-    it had left under the names in `resumes_from`. `assist` is what the other processes of `accelerate launch`
-    do meanwhile; without it they wait. What is named in `caches` outlives a change of inputs too; the stage
-    itself sees to what it still holds for.
-    """
-
-    name: str
-    keys: tuple[str, ...]
-    needs: tuple[str, ...]
-    make: Callable[[Run], None]
-    resumes_from: tuple[str, ...] = ()
-    assist: Callable[[Run], None] | None = None
-    caches: tuple[str, ...] = ()
-
-
-TRAINING_FILES = (CHECKPOINT_NAME, CURVE_NAME, EVENTS_NAME)
-STAGES = (
-    Stage("data", ("task", "data", "seed", "teacher.source"), (), prepare_data),
-    Stage("vocabulary", ("space.vocabulary",), ("data",), choose_vocabulary),
-    Stage("latency", ("space", "budget", "latency", "seed"), ("vocabulary",), settle_latency),
-    Stage("teacher", ("teacher", "seed"), ("data",), train_teacher, TRAINING_FILES, train_teacher),
-    Stage("supernet", ("supernet",), ("latency", "teacher"), make_supernet, TRAINING_FILES, make_supernet),
-    Stage("search", ("search",), ("supernet",), search_children, (), assist_scoring, (SCORES,)),
-    Stage("student", ("student",), ("search",), distill_students, STUDENT_ROLES, distill_students),
-    Stage("export", ("export",), ("student",), export_models),
-    Stage("benchmark", ("benchmark",), ("export",), run_benchmark),
-    Stage("report", ("name", "description"), ("benchmark",), write_report),
+STAGES: tuple[Stage, ...] = (
+    data.STAGE,
+    vocabulary.STAGE,
+    latency.STAGE,
+    teacher.STAGE,
+    supernet.STAGE,
+    search.STAGE,
+    student.STAGE,
+    export.STAGE,
+    benchmark.STAGE,
+    report.STAGE,
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
@@ -113,8 +89,8 @@ def run_stages(
             _run_stage(run, stage, inputs[stage.name], again=stage.name == until == "report")
     if STAGES[last].name != "report":
         return RunResult({}, True, None)
-    data = read_json(run.path("report", "report.json"))
-    return RunResult(data, budgets_met(data), run.path("report", "report.html"))
+    told = read_json(run.path("report", "report.json"))
+    return RunResult(told, budgets_met(told), run.path("report", "report.html"))
 
 
 def quieten_transformers() -> None:
@@ -129,8 +105,8 @@ def _value_at(values: dict[str, Any], key: str) -> Any:
 
 def _hash_data_files(run: Run) -> list[str]:
     """Hashes of the recipe's local data files; a Hub id stands for itself."""
-    data = run.recipe.data
-    return [hash_file(path) for path in local_files(data.source, data.files)]
+    chosen = run.recipe.data
+    return [hash_file(path) for path in local_files(chosen.source, chosen.files)]
 
 
 def _hash_start(run: Run) -> dict[str, str]:

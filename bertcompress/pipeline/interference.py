@@ -13,8 +13,8 @@ from bertcompress.data.batches import epoch_batches
 from bertcompress.diagnostics.interference import ProbedChain, measure_interference
 from bertcompress.diagnostics.interference_summary import summarize_interference, summarize_mixing
 from bertcompress.diagnostics.intervention import measure_mixing
-from bertcompress.pipeline.compression import load_supernet, started_supernet
 from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.supernets import load_supernet, started_supernet
 from bertcompress.space import Child, Operator
 from bertcompress.supernet import SuperBert
 from bertcompress.training.distill import DistillLoss, DistillWeights

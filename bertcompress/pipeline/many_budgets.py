@@ -12,11 +12,11 @@ from rich.console import Console
 
 from bertcompress.errors import BudgetError, RecipeError, RunFolderError
 from bertcompress.latency.benchmark import origin
-from bertcompress.pipeline.compression import make_searcher, search_within
 from bertcompress.pipeline.finalists import choose_winner, measure_finalists
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.scoring import open_evaluator
+from bertcompress.pipeline.searching import make_searcher, search_within
 from bertcompress.recipe import load_recipe
 from bertcompress.report.budget_table import write_budget_table
 from bertcompress.search import Budgets, Evaluation, check_feasible, nearest_child, pareto_front

@@ -21,12 +21,12 @@ from bertcompress.diagnostics.proxies import gradient_proxies
 from bertcompress.diagnostics.ranking import FEWEST_CHILDREN, Baseline, count_baselines, rank_report
 from bertcompress.errors import SpaceError
 from bertcompress.files import hash_inputs, read_json
-from bertcompress.pipeline.compression import dev_loss, load_supernet, started_supernet
+from bertcompress.pipeline.evaluation import checks
 from bertcompress.pipeline.interference import supernet_loss, training_batches
-from bertcompress.pipeline.preparation import checks
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import MANIFEST, RunFolder
 from bertcompress.pipeline.scoring import sample_rows
+from bertcompress.pipeline.supernets import dev_loss, load_supernet, started_supernet
 from bertcompress.recipe import load_recipe
 from bertcompress.search import sampler_within
 from bertcompress.space import Child, Operator, canonical

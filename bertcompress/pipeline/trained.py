@@ -74,6 +74,6 @@ def keep_result(run: Run, name: str, result: Mapping[str, Any]) -> Path:
 def refresh_report(run: Run) -> None:
     """Write the run's report again, where there is one."""
     if "report" in {stage["name"] for stage in run.folder.stage_seconds()}:
-        from bertcompress.pipeline.delivery import write_report
+        from bertcompress.pipeline.stages.report import write_report
 
         write_report(run)

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 
 from bertcompress import __version__
-from bertcompress.evolve_space.autospace import Change, Choices, Rules, evolve
+from bertcompress.evolve_space.autospace import Choices, Rules, evolve
 from bertcompress.evolve_space.gating import FitnessSettings, GatedChain, train_fitness
 from bertcompress.evolve_space.inherit import inherit
 from bertcompress.evolve_space.mutations import Ladder
 from bertcompress.files import make_atomically, read_json
 from bertcompress.latency.table import LatencyTable
-from bertcompress.pipeline.compression import started_supernet
 from bertcompress.pipeline.costs import cost_function
 from bertcompress.pipeline.evolved_space import (
     FOLDER,
@@ -33,9 +30,19 @@ from bertcompress.pipeline.evolved_space import (
     made_from,
     operator_ms,
 )
+from bertcompress.pipeline.generations import (
+    GENERATION,
+    Generation,
+    carried,
+    change_row,
+    generation_name,
+    read_generation,
+    write_generation,
+)
 from bertcompress.pipeline.operator_costs import table_of_choices
-from bertcompress.pipeline.preparation import checkpoint_every
 from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.settings import checkpoint_every
+from bertcompress.pipeline.supernets import started_supernet
 from bertcompress.search import fitting_child
 from bertcompress.space import Operator, SearchSpace
 from bertcompress.supernet import SuperBert, nearest_child
@@ -45,7 +52,6 @@ from bertcompress.training.log import TrainingLog
 from bertcompress.training.loop import FitSettings, seeded
 
 WEIGHTS = "weights.safetensors"
-GENERATION = "generation.json"
 
 
 @dataclass(frozen=True)
@@ -57,19 +63,6 @@ class EvolutionSettings:
     paths: int = 2
     drop_share: float = 1 / 3
     waste_weight: float = 0.2
-
-
-@dataclass(frozen=True)
-class Generation:
-    """Where evolution stands after a generation: choices and fitness of the next, and how it came to them.
-
-    `banned` holds what each position has lost so far.
-    """
-
-    choices: Choices[Operator]
-    logits: list[dict[Operator, float]]
-    banned: list[set[Operator]]
-    record: dict[str, Any]
 
 
 def evolve_space(run: Run, chosen: EvolutionSettings) -> dict[str, Any]:
@@ -85,7 +78,7 @@ def evolve_space(run: Run, chosen: EvolutionSettings) -> dict[str, Any]:
         return result
     start = time.monotonic()
     numbers = range(1, chosen.generations + 1)
-    run.folder.begin(FOLDER, keep=[_name(number) for number in numbers], inputs=inputs)
+    run.folder.begin(FOLDER, keep=[generation_name(number) for number in numbers], inputs=inputs)
     pool = _Pool(run)
     now = Generation(run.space.choices, _even(run.space.choices), [set() for _ in run.space.choices], {})
     records = []
@@ -110,10 +103,6 @@ def _inputs(run: Run, chosen: EvolutionSettings) -> dict[str, Any]:
         "settings": asdict(chosen),
         "supernet": run.recipe.supernet.model_dump(mode="json"),
     }
-
-
-def _name(number: int) -> str:
-    return f"generation-{number}"
 
 
 def _even(choices: Choices[Operator]) -> list[dict[Operator, float]]:
@@ -158,9 +147,9 @@ def _generation(
     run: Run, pool: _Pool, chosen: EvolutionSettings, number: int, before: Generation
 ) -> Generation:
     """One generation, read where it was finished before."""
-    folder = run.path(FOLDER, _name(number))
+    folder = run.path(FOLDER, generation_name(number))
     if (folder / GENERATION).exists():
-        return _read(folder / GENERATION)
+        return read_generation(folder / GENERATION)
     run.say(f"{FOLDER}: generation {number} of {chosen.generations}")
     start = time.monotonic()
     logits = _train(run, chosen, number, before)
@@ -175,17 +164,17 @@ def _generation(
     )
     record = {
         "generation": number,
-        "positions": [_change_row(change, row) for change, row in zip(changes, logits, strict=True)],
+        "positions": [change_row(change, row) for change, row in zip(changes, logits, strict=True)],
         "num_children": SearchSpace(run.space.dimensions, before.choices).num_children,
         "seconds": round(time.monotonic() - start, 1),
     }
     after = Generation(
         choices,
-        [_carried(row, operators) for row, operators in zip(logits, choices, strict=True)],
+        [carried(row, operators) for row, operators in zip(logits, choices, strict=True)],
         [lost | set(change.dropped) for lost, change in zip(before.banned, changes, strict=True)],
         record,
     )
-    _write(run, number, after)
+    write_generation(run, number, after)
     return after
 
 
@@ -193,7 +182,7 @@ def _train(
     run: Run, chosen: EvolutionSettings, number: int, before: Generation
 ) -> list[dict[Operator, float]]:
     """Train a generation's weights and fitness; the weights are written, the fitness is returned."""
-    wanted, folder = run.recipe.supernet, run.path(FOLDER, _name(number))
+    wanted, folder = run.recipe.supernet, run.path(FOLDER, generation_name(number))
     folder.mkdir(exist_ok=True)
     settings = FitSettings(
         chosen.steps,
@@ -228,51 +217,8 @@ def _train(
 
 
 def _load_previous(run: Run, number: int) -> SuperBert:
-    previous = read_json(run.path(FOLDER, _name(number - 1), GENERATION))
+    previous = read_json(run.path(FOLDER, generation_name(number - 1), GENERATION))
     choices = SearchSpace.of_names(run.space.dimensions, previous["trained"])
     supernet = SuperBert(choices)
-    supernet.load_state_dict(load_file(str(run.path(FOLDER, _name(number - 1), WEIGHTS))))
+    supernet.load_state_dict(load_file(str(run.path(FOLDER, generation_name(number - 1), WEIGHTS))))
     return supernet
-
-
-def _carried(logits: dict[Operator, float], operators: Sequence[Operator]) -> dict[Operator, float]:
-    """Survivors keep their fitness; the new ones start in the middle of it."""
-    kept = [logits[operator] for operator in operators if operator in logits]
-    middle = sum(kept) / len(kept)
-    return {operator: logits.get(operator, middle) for operator in operators}
-
-
-def _change_row(change: Change[Operator], logits: dict[Operator, float]) -> dict[str, Any]:
-    return {
-        "candidates": [
-            {
-                "operator": candidate.operator.name,
-                "logit": logits[candidate.operator],
-                "fitness": candidate.fitness,
-                "waste": candidate.waste,
-                "rival": None if candidate.rival is None else candidate.rival.name,
-                "score": candidate.score,
-                "fate": fate,
-            }
-            for candidate, fate in zip(change.candidates, change.fates, strict=True)
-        ],
-        "added": [{"operator": new.name, "parent": parent.name} for new, parent in change.added],
-    }
-
-
-def _write(run: Run, number: int, generation: Generation) -> None:
-    rows = generation.record["positions"]
-    values = {
-        "record": generation.record,
-        "trained": [[candidate["operator"] for candidate in row["candidates"]] for row in rows],
-        "fitness": [{operator.name: logit for operator, logit in row.items()} for row in generation.logits],
-        "banned": [sorted(operator.name for operator in lost) for lost in generation.banned],
-    }
-    run.folder.write_json(f"{FOLDER}/{_name(number)}/{GENERATION}", values)
-
-
-def _read(path: Path) -> Generation:
-    values = read_json(path)
-    logits = [{Operator.parse(name): logit for name, logit in row.items()} for row in values["fitness"]]
-    banned = [{Operator.parse(name) for name in lost} for lost in values["banned"]]
-    return Generation(tuple(tuple(row) for row in logits), logits, banned, values["record"])
