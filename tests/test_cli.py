@@ -15,8 +15,10 @@ from typer.testing import CliRunner, Result
 
 from bertcompress.cli import app as cli
 from bertcompress.cli import options as command_line
+from bertcompress.data.guess import guess_columns
 from bertcompress.errors import BertCompressError
-from bertcompress.recipe.template import guess_columns, render_recipe
+from bertcompress.recipe import load_recipe
+from bertcompress.sources.data import load_source
 
 HEAVY = ("torch", "transformers", "datasets", "onnxruntime", "sklearn", "scipy")
 
@@ -105,6 +107,30 @@ def test_init_writes_a_recipe_that_is_valid(reviews: Path) -> None:
     assert checked.exit_code == 0, checked.output
 
 
+@pytest.mark.parametrize(
+    "column", ["text", 'a "quoted": name', "line\u2028break", "emoji \U0001f600", "# no"]
+)
+def test_init_names_any_column_and_path_as_it_is(in_folder: Path, column: str) -> None:
+    path = in_folder / "my [data] 50% # {x}: 'y'.jsonl"
+    rows = [{column: f"a longer text {number}", "label": number % 2} for number in range(20)]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    written = invoke("init", path, "-o", "mine.yaml")
+    assert written.exit_code == 0, written.output
+    recipe = load_recipe("mine.yaml")
+    assert recipe.task.text_columns == (column,)
+    assert recipe.data.source == str(path)
+    assert len(load_source(recipe.data.source).splits["train"]) == 20
+
+
+def test_init_reads_folders_and_every_kind_and_says_what_a_run_would_refuse(in_folder: Path) -> None:
+    (in_folder / "mine").mkdir()
+    (in_folder / "mine/train.tsv").write_text("text\tlabel\n" + "a b\tx\nc d\ty\n" * 5, encoding="utf-8")
+    written = invoke("init", "mine")
+    assert written.exit_code == 0, written.output
+    assert "a run will refuse this as it stands" in written.stderr
+    assert "class 'x' has 1 different texts" in written.stderr
+
+
 def test_init_keeps_an_existing_file_unless_forced(reviews: Path) -> None:
     kept = reviews.parent / "mine.yaml"
     kept.write_text("precious", encoding="utf-8")
@@ -119,7 +145,7 @@ def test_init_keeps_an_existing_file_unless_forced(reviews: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "named"),
     [
-        ("empty.csv", b"", "no rows"),
+        ("empty.csv", b"", "empty"),
         ("header.csv", b"text,label\n", "no rows"),
         ("one.csv", b"text;label\na;1\n", "commas"),
         ("latin.csv", "text,label\ncaf\xe9,1\n".encode("latin-1"), "UTF-8"),
@@ -144,11 +170,10 @@ def test_guess_prefers_names_and_knows_pairs(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     rows = [{"idx": n, "hypothesis": "b c", "premise": "a " * 40, "label": n % 3} for n in range(9)]
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    guess = guess_columns(path)
+    guess = guess_columns(str(path), load_source(str(path)).splits["train"])
     assert guess.text_columns == ("premise", "hypothesis")
     assert (guess.label_column, guess.label_values) == ("label", ("0", "1", "2"))
     assert guess.max_length == 64
-    assert "premise" in render_recipe(path, guess)
 
 
 def test_errors_and_interrupts_have_their_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

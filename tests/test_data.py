@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from bertcompress.data.prepare import PreparedData, prepare
 from bertcompress.errors import DataError
-from bertcompress.sources import data as source_module
-from bertcompress.sources.data import load_source, local_files
+from bertcompress.sources import hub_data
+from bertcompress.sources.data import LoadedSource, load_source
+from bertcompress.sources.data_files import local_files
 
 disable_caching()
 
@@ -34,7 +35,7 @@ def split_of(texts: Sequence[str], labels: Sequence[Any]) -> Dataset:
 
 
 def prepared(splits: dict[str, Dataset], **options: Any) -> PreparedData:
-    return prepare(DatasetDict(splits), text_columns=["text"], label_column="label", **options)
+    return prepare(LoadedSource(DatasetDict(splits)), text_columns=["text"], label_column="label", **options)
 
 
 # What is wrong -> (file name, its content, words of the message).
@@ -44,9 +45,13 @@ BAD: dict[str, tuple[str, str | bytes, list[str]]] = {
     "no text column": ("d.csv", csv_text(ROWS, "review,label"), ["no column 'text'", "review, label"]),
     "no label column": ("d.csv", csv_text(ROWS, "text,sentiment"), ["no column 'label'", "sentiment"]),
     "one class": ("d.csv", csv_text([(text, "pos") for text, _ in ROWS]), ["one class only (pos)"]),
-    "empty text": ("d.csv", csv_text([*ROWS, ("", "pos")]), ["'text' is empty in 1 of 41 rows (row 41)"]),
-    "empty label": ("d.csv", csv_text([("fine", ""), *ROWS]), ["'label' is empty in 1 of 41 rows (row 1)"]),
-    "numbers as text": ("d.csv", csv_text([(n, n % 2) for n in range(20)]), ["'text' holds int64, not text"]),
+    "empty text": ("d.csv", csv_text([*ROWS, ("", "pos")]), ["'text' is empty in 1 of 41 rows (line 42)"]),
+    "empty label": ("d.csv", csv_text([("fine", ""), *ROWS]), ["'label' is empty in 1 of 41 rows (line 2)"]),
+    "numbers as text": (
+        "d.jsonl",
+        "\n".join(json.dumps({"text": n, "label": n % 2}) for n in range(20)),
+        ["'text' of train holds int64, not text"],
+    ),
     "labels are measurements": (
         "d.csv",
         csv_text([(t, n / 7) for n, (t, _) in enumerate(ROWS)]),
@@ -58,14 +63,14 @@ BAD: dict[str, tuple[str, str | bytes, list[str]]] = {
         ["class 'meh' has 1 different texts"],
     ),
     "broken json": ("d.jsonl", '{"text": "a", "label"\n{', ["d.jsonl", "not readable as jsonl"]),
-    "ragged csv": ("d.csv", "text,label\na,b\nc,d,e,f\n", ["d.csv", "not readable as csv"]),
-    "not UTF-8": ("d.csv", b"text,label\n\xff\xfe\xfa,pos\n", ["d.csv", "not readable as csv"]),
+    "ragged csv": ("d.csv", "text,label\na,b\nc,d,e,f\n", ["d.csv, line 3", "it has 4 fields"]),
+    "not UTF-8": ("d.csv", b"text,label\n\xff\xfe\xfa,pos\n", ["d.csv, line 2", "byte 0xff", "iconv"]),
     "not parquet": ("d.parquet", "text,label\n", ["d.parquet", "not readable as parquet"]),
     "unknown kind": ("d.xlsx", "text", ["d.xlsx", ".csv"]),
     "nested text": (
         "d.jsonl",
         "\n".join(json.dumps({"text": [text], "label": label}) for text, label in ROWS),
-        ["'text' holds a nested value, not text"],
+        ["'text' of train holds nested values, not text"],
     ),
 }
 
@@ -119,29 +124,29 @@ def test_every_kind_of_file_reads_the_same(tmp_path: Path) -> None:
     rows.to_parquet(tmp_path / "d.parquet")
     for suffix in ("csv", "tsv", "jsonl", "parquet"):
         read = load_source(str(tmp_path / f"d.{suffix}"))
-        assert list(read) == ["train"]
-        assert read["train"].to_dict() == rows.to_dict()
+        assert list(read.splits) == ["train"]
+        assert read.splits["train"].to_dict() == rows.to_dict()
 
 
 def test_words_that_look_like_missing_values_stay_words(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text(csv_text([("NA", "pos"), ("null", "neg")]), encoding="utf-8")
-    assert load_source(str(tmp_path / "d.csv"))["train"]["text"][:] == ["NA", "null"]
+    assert load_source(str(tmp_path / "d.csv")).splits["train"]["text"][:] == ["NA", "null"]
 
 
 def test_a_folder_gives_its_splits_and_files_may_rename_them(tmp_path: Path) -> None:
     for name, count in (("train", 30), ("dev", 6)):
         (tmp_path / f"{name}.csv").write_text(csv_text(ROWS[:count]), encoding="utf-8")
     found = load_source(str(tmp_path))
-    assert {name: len(rows) for name, rows in found.items()} == {"train": 30, "validation": 6}
+    assert {name: len(rows) for name, rows in found.splits.items()} == {"train": 30, "validation": 6}
     files = {"train": ["train.csv", "dev.csv"], "test": "dev"}
     renamed = load_source(str(tmp_path), files)
-    assert {name: len(rows) for name, rows in renamed.items()} == {"train": 36, "test": 6}
+    assert {name: len(rows) for name, rows in renamed.splits.items()} == {"train": 36, "test": 6}
     assert [path.name for path in local_files(str(tmp_path), files)] == ["train.csv", "dev.csv", "dev.csv"]
 
 
 def test_where_keeps_the_rows_that_match(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text(csv_text(ROWS), encoding="utf-8")
-    kept = load_source(str(tmp_path / "d.csv"), where={"label": "pos"})["train"]
+    kept = load_source(str(tmp_path / "d.csv"), where={"label": "pos"}).splits["train"]
     assert set(kept["label"]) == {"pos"}
     assert len(kept) == 20
 
@@ -153,11 +158,11 @@ def test_a_hub_id_gives_its_splits_by_name(monkeypatch: pytest.MonkeyPatch) -> N
         asked.append((name, config))
         return DatasetDict({"train": split_of("ab", "xy"), "validation": split_of("c", "x")})
 
-    monkeypatch.setattr(source_module, "load_dataset", load)
-    monkeypatch.setattr(source_module, "hub_answers", lambda kind, name: True)
-    assert set(load_source("owner/name")) == {"train", "validation"}
+    monkeypatch.setattr(hub_data, "load_dataset", load)
+    monkeypatch.setattr(hub_data, "hub_answers", lambda kind, name: True)
+    assert set(load_source("owner/name").splits) == {"train", "validation"}
     renamed = load_source("owner/name:config", {"train": ("train",), "test": "validation"})
-    assert renamed["test"]["text"][:] == ["c"]
+    assert renamed.splits["test"]["text"][:] == ["c"]
     assert asked == [("owner/name", None), ("owner/name", "config")]
     assert local_files("owner/name") == []
     with pytest.raises(DataError, match="'dev' is no split of it; it has train, validation"):
@@ -172,7 +177,7 @@ def test_a_hub_that_does_not_answer_is_not_asked_again(
     asked: list[str] = []
     for method in ("hf_hub_download", "dataset_info", "repo_info"):
         monkeypatch.setattr(HfApi, method, lambda *_, name=method, **__: asked.append(name))
-    monkeypatch.setattr(source_module, "hub_answers", lambda kind, name: False)
+    monkeypatch.setattr(hub_data, "hub_answers", lambda kind, name: False)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     with pytest.raises(DataError, match="not loadable from the Hub"):
@@ -185,7 +190,7 @@ def test_a_name_that_the_hub_does_not_know_is_said(monkeypatch: pytest.MonkeyPat
     def unknown(kind: str, name: str) -> bool:
         raise not_found(f"{kind} {name}")
 
-    monkeypatch.setattr(source_module, "hub_answers", unknown)
+    monkeypatch.setattr(hub_data, "hub_answers", unknown)
     with pytest.raises(DataError, match="the Hub has no data set of that name"):
         load_source("owner/name")
 
@@ -221,10 +226,12 @@ def test_duplicates_are_dropped_from_train_first() -> None:
         "test": ["b", "d", "t", "t"],
     }
     assert result.report == {
+        "files": [],
         "rows": {"train": 3, "validation": 4, "test": 4},
         "carved": [],
         "duplicates_dropped": {"test": 0, "validation": 1, "train": 4},
         "conflicting_duplicates": 1,
+        "look_alike_labels": [],
     }
 
 
@@ -288,4 +295,4 @@ def test_labels_that_do_not_fit_are_told(
 def test_column_problems_of_all_splits_come_at_once() -> None:
     splits = {"train": split_of("ab", [0, 1]), "test": Dataset.from_dict({"text": ["x"], "y": [0]})}
     with pytest.raises(DataError, match="3 problems"):
-        prepare(DatasetDict(splits), text_columns=["text", "other"], label_column="text")
+        prepare(LoadedSource(DatasetDict(splits)), text_columns=["text", "other"], label_column="text")

@@ -57,4 +57,7 @@ def test_data_is_found_in_any_part_of_a_namespace_package(
         monkeypatch.syspath_prepend(str(tmp_path / part))
     rows = tmp_path / "first" / "made_up_space" / "first" / "rows.csv"
     rows.write_text("text,label\na film,0\na play,1\n", encoding="utf-8")
-    assert load_source("package:made-up-space/first/rows.csv")["train"]["text"][:] == ["a film", "a play"]
+    assert load_source("package:made-up-space/first/rows.csv").splits["train"]["text"][:] == [
+        "a film",
+        "a play",
+    ]

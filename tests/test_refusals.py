@@ -47,9 +47,9 @@ BAD_DATA: dict[str, tuple[str | None, str]] = {
     "no text column": ("review,label\na,pos\nb,neg\n", "no column 'text'"),
     "a row without a text": ("text,label\na,pos\n,neg\n", "column 'text' is empty in 1 of 2 rows"),
     "one class": ("text,label\na,pos\nb,pos\n", "one class only"),
-    "numbers for texts": ("text,label\n1,pos\n2,neg\n", "holds int64, not text"),
+    "lists for labels": ("text,label\na,\"['x', 'y']\"\nb,['x']\n", "multi-label-classification"),
     "measurements for labels": ("text,label\na,0.25\nb,1.5\n", "are no classes"),
-    "ragged rows": ("text,label\na,pos\nb,neg,c,d\n", "not readable as csv"),
+    "ragged rows": ("text,label\na,pos\nb,neg,c,d\n", "line 3: not readable as csv: it has 4 fields"),
 }
 
 # What is wrong -> the text that replaces a part of RECIPE, and what the message must hold.

@@ -9,35 +9,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from datasets import Dataset, DatasetDict
+from datasets import Dataset
 
-from bertcompress.errors import DataError
-from bertcompress.tasks.labels import class_ids, find_label_names, label_word, shown
+from bertcompress.data.rows import Row, Splits, checked_rows, raise_problems
+from bertcompress.sources.data import LoadedSource
+from bertcompress.tasks.labels import look_alikes, shown
 from bertcompress.tasks.text_classification import TextClassification
 
-LABEL = "label"
 FRACTIONS = {"test": 0.1, "validation": 0.1}
 NO_LIMITS: Mapping[str, int | None] = {}
-TEXT_TYPES = ("string", "large_string")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row's texts, stripped, and its class id."""
-
-    texts: tuple[str, ...]
-    label: int
-
-
-Splits = dict[str, list[Row]]
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Three splits of the task's text columns and an int column "label", and what was done to get them.
+    """Three splits of the task's text columns, class ids in its label column, and what was done to get them.
 
-    `report` holds `rows` (by split), `carved` (splits taken from train), `duplicates_dropped` (by split)
-    and `conflicting_duplicates` (dropped rows whose label differed from the kept one).
+    `report` holds `files` (what was read of each), `rows` (by split), `carved` (splits taken from train),
+    `duplicates_dropped` (by split), `conflicting_duplicates` (dropped rows whose label differed from the kept
+    one) and `look_alike_labels` (class names that differ in case or spaces only).
     """
 
     task: TextClassification
@@ -46,7 +35,7 @@ class PreparedData:
 
 
 def prepare(
-    splits: DatasetDict,
+    source: LoadedSource,
     *,
     text_columns: Sequence[str],
     label_column: str,
@@ -66,87 +55,38 @@ def prepare(
         DataError: a column is missing or of the wrong type, rows are empty, labels do not fit, or a class is
             missing from train; all problems found at one level come together.
     """
-    names, rows = _checked_rows(splits, text_columns, label_column, label_names)
+    names, rows = checked_rows(source, text_columns, label_column, label_names)
     dropped, conflicting = _drop_duplicates(rows)
     rng = random.Random(seed)
     carved = _carve_missing(rows, names, fractions, rng)
     limited = {name: _limit(rows[name], max_rows.get(name), rng) for name in ("train", "validation", "test")}
     if max_rows.get("train") is not None:
-        _raise(_class_problems(limited["train"], names, "raise data.max_train_rows"))
+        raise_problems(_class_problems(limited["train"], names, "raise data.max_train_rows"))
     return PreparedData(
         task=TextClassification(tuple(text_columns), label_column, names),
-        splits={name: _dataset(split, text_columns) for name, split in limited.items()},
+        splits={name: _dataset(split, text_columns, label_column) for name, split in limited.items()},
         report={
+            "files": [dict(counts) for counts in source.files],
             "rows": {name: len(split) for name, split in limited.items()},
             "carved": carved,
             "duplicates_dropped": dropped,
             "conflicting_duplicates": conflicting,
+            "look_alike_labels": look_alikes(names),
         },
     )
-
-
-def _checked_rows(
-    splits: DatasetDict, text_columns: Sequence[str], label_column: str, label_names: Sequence[str] | None
-) -> tuple[tuple[str, ...], Splits]:
-    """The class names and every split's rows; what a later check builds on is checked first."""
-    _raise(_column_problems(splits, text_columns, label_column))
-    _raise(_empty_problems(splits, text_columns, label_column))
-    names, problems = (tuple(label_names), []) if label_names else find_label_names(splits, label_column)
-    _raise(problems)
-    ids, problems = class_ids(splits, label_column, names)
-    _raise(problems)
-    return names, {name: _rows(split, text_columns, ids[name]) for name, split in splits.items()}
 
 
 def _carve_missing(
     rows: Splits, label_names: Sequence[str], fractions: Mapping[str, float], rng: random.Random
 ) -> list[str]:
     """Add, in place, the splits that are missing, each by its fraction of train; their names."""
-    _raise(_class_problems(rows["train"], label_names, "leave it out of task.label_names"))
+    raise_problems(_class_problems(rows["train"], label_names, "leave it out of task.label_names"))
     carved = [name for name in ("test", "validation") if name not in rows]
-    _raise(_size_problems(rows["train"], label_names, len(carved) + 1))
+    raise_problems(_size_problems(rows["train"], label_names, len(carved) + 1))
     sizes = {name: _carved_sizes(rows["train"], fractions[name]) for name in carved}
     for name in carved:
         rows[name] = _carve(rows["train"], sizes[name], rng)
     return carved
-
-
-def _raise(problems: Sequence[str]) -> None:
-    if problems:
-        raise DataError.from_problems("data", problems)
-
-
-def _column_problems(splits: DatasetDict, text_columns: Sequence[str], label_column: str) -> list[str]:
-    problems = []
-    if label_column in text_columns:
-        problems.append(f"task.label_column: {label_column!r} is also a text column; name another")
-    for name, split in splits.items():
-        has = f"{name} has {', '.join(split.column_names)}"
-        wanted = [*(("text_columns", column) for column in text_columns), ("label_column", label_column)]
-        for key, column in wanted:
-            if column not in split.column_names:
-                problems.append(f"task.{key}: no column {column!r}; {has}")
-            elif key == "text_columns" and getattr(split.features[column], "dtype", "") not in TEXT_TYPES:
-                found = getattr(split.features[column], "dtype", None) or "a nested value"
-                problems.append(f"task.{key}: column {column!r} holds {found}, not text; {has}")
-    return problems
-
-
-def _empty_problems(splits: DatasetDict, text_columns: Sequence[str], label_column: str) -> list[str]:
-    problems = []
-    for name, split in splits.items():
-        if len(split) == 0:
-            problems.append(f"{name}: holds no rows")
-        for column in (*text_columns, label_column):
-            empty = [number for number, value in enumerate(split[column][:], 1) if _is_empty(value)]
-            if empty:
-                rows = f"{len(empty)} of {len(split)} rows (row {shown(empty)})"
-                problems.append(f"{name}: column {column!r} is empty in {rows}; remove or fill them")
-    return problems
-
-
-def _is_empty(value: Any) -> bool:
-    return value is None or not label_word(value)
 
 
 def _class_problems(train: Sequence[Row], label_names: Sequence[str], remedy: str) -> list[str]:
@@ -165,11 +105,6 @@ def _size_problems(train: Sequence[Row], label_names: Sequence[str], num_splits:
         f"train: class {label_names[label]!r} has {count} different texts; {needed}"
         for label, count in few.items()
     ]
-
-
-def _rows(split: Dataset, text_columns: Sequence[str], labels: Sequence[int]) -> list[Row]:
-    columns = [[text.strip() for text in split[column][:]] for column in text_columns]
-    return [Row(texts, label) for texts, label in zip(zip(*columns, strict=True), labels, strict=True)]
 
 
 def _drop_duplicates(rows: Splits) -> tuple[dict[str, int], int]:
@@ -221,8 +156,8 @@ def _limit(rows: list[Row], max_rows: int | None, rng: random.Random) -> list[Ro
     return [rows[number] for number in sorted(rng.sample(range(len(rows)), max_rows))]
 
 
-def _dataset(rows: Sequence[Row], text_columns: Sequence[str]) -> Dataset:
+def _dataset(rows: Sequence[Row], text_columns: Sequence[str], label_column: str) -> Dataset:
     columns: dict[str, list[Any]] = {
         column: [row.texts[position] for row in rows] for position, column in enumerate(text_columns)
     }
-    return Dataset.from_dict(columns | {LABEL: [row.label for row in rows]})
+    return Dataset.from_dict(columns | {label_column: [row.label for row in rows]})

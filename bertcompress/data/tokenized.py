@@ -111,6 +111,6 @@ def tokenize(
         input_ids=np.concatenate(ids),
         token_type_ids=np.concatenate(types),
         offsets=np.cumsum([0, *map(len, ids)], dtype=np.int64),
-        labels=np.asarray(dataset["label"][:], dtype=np.int64),
+        labels=np.asarray(dataset[task.label_column][:], dtype=np.int64),
         pad_token_id=tokenizer.pad_token_id or 0,
     )

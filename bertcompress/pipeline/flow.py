@@ -32,7 +32,7 @@ from bertcompress.pipeline.stages import (
     vocabulary,
 )
 from bertcompress.recipe import Recipe
-from bertcompress.sources.data import local_files
+from bertcompress.sources.data_files import local_files
 from bertcompress.training.checkpoint import CHECKPOINT_NAME
 from bertcompress.training.processes import tell
 from bertcompress.training.teacher import has_head, load_config
