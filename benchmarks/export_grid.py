@@ -17,7 +17,6 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ from bertcompress.export.verify import compare, reference_of
 from bertcompress.export.weights import check_weights
 from bertcompress.export.widen import NARROWED, check_wiring
 from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
-from bertcompress.space import Architecture, Dimensions, Operator
+from bertcompress.space import IDENTITY, KINDS, Architecture, Dimensions, Operator
 
 PRECISIONS = tuple(FILE_OF)
 WIDTHS = (8, 16, 24, 32, 48, 64, 80, 96, 128)
@@ -44,7 +43,6 @@ HEAD_SIZES = (1, 4, 8, 12, 16, 32)
 POOLINGS = ("cls", "mean", "mean_max")
 POSITIONS = (3, 8, 33, 40, 64, 129)
 WORDS = (5, 30, 97, 128, 301)
-KERNELS = (1, 3, 5, 7, 9)
 LONGEST = 8
 # What the grid stopped before it passed, for the record: of 200 architectures with seed 0, in fp32 and int8.
 FOUND_BEFORE = (
@@ -89,13 +87,8 @@ def draw(seed: int, index: int) -> tuple[Architecture, FusionChoice]:
     )
     operators = []
     for _ in range(rng.randint(0, LONGEST)):
-        kind = rng.choice(("mha", "ffn", "conv"))
-        sizes: Mapping[str, int] = {
-            "mha": rng.randint(1, max(1, width // head_size)),
-            "ffn": rng.randint(1, 2 * width),
-            "conv": rng.choice(KERNELS),
-        }
-        operators.append(Operator.parse(f"{kind}{sizes[kind]}"))
+        kind = rng.choice([kind for kind in KINDS.values() if kind.word != IDENTITY.kind])
+        operators.append(Operator(kind.word, rng.choice(kind.sizes(dimensions, 2 * width))))
     return Architecture(dimensions, tuple(operators)), rng.choice(list(CANDIDATES.values()))
 
 
@@ -205,7 +198,7 @@ def main(words: list[str] | None = None) -> int:
             "pooling": POOLINGS,
             "max_position_embeddings": POSITIONS,
             "vocab_size": WORDS,
-            "kernel": KERNELS,
+            "kinds": [kind.form for kind in KINDS.values()],
             "longest_chain": LONGEST,
         },
         "found_before": FOUND_BEFORE,

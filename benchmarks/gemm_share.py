@@ -118,7 +118,7 @@ def product_macs(architecture: Architecture, conditions: Conditions) -> int:
     macs = 0
     for index, operator in enumerate(architecture.operators):
         macs += operator_macs(operator, architecture.dimensions, length, first_token=index >= start)
-        macs -= length * width * operator.size if operator.kind == "conv" else 0
+        macs -= {"mha": 0, "ffn": 0, "conv": length * width * operator.size}[operator.kind]
     return conditions.batch_size * macs
 
 

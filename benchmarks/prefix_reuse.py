@@ -29,7 +29,7 @@ from bertcompress.pipeline.scoring import MIB, sample_rows
 from bertcompress.pipeline.supernets import load_supernet
 from bertcompress.recipe import load_recipe
 from bertcompress.search import SEARCHERS, Searcher, sampler_within, search
-from bertcompress.space import Child, Operator, placed_steps
+from bertcompress.space import IDENTITY, Child, Operator, placed_steps
 from bertcompress.supernet import SuperBert
 from bertcompress.supernet.evaluation import SupernetEvaluator
 from bertcompress.supernet.train import child_logits
@@ -130,14 +130,13 @@ def most_possible(children: Sequence[Child], milliseconds: dict[str, float]) -> 
 def time_parts(supernet: SuperBert, split: TokenizedSplit, operators: Sequence[Operator]) -> dict[str, float]:
     """Processor milliseconds (median) on the split: embeddings, head, and each operator at position 0."""
     evaluator = SupernetEvaluator(supernet, split, limit_bytes=2**40)
-    identity = next((o for o in operators if o.kind == "identity"), None)
     prefixes, parts = evaluator.prefixes, {}
     _median_ms(lambda: prefixes.outputs(()))  # the embeddings are kept from here on
     parts["head"] = _median_ms(lambda: prefixes.outputs(()))
     unkept = SupernetEvaluator(supernet, split, limit_bytes=0).prefixes
     parts["embeddings"] = _median_ms(lambda: unkept.outputs(())) - parts["head"]
     for operator in operators:
-        if operator != identity:
+        if operator != IDENTITY:
             path = ((0, operator),)
             whole = _median_ms(lambda path=path: unkept.outputs(path))  # type: ignore[misc]
             parts[operator.name] = whole - parts["head"] - parts["embeddings"]

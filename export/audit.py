@@ -1,31 +1,30 @@
 """Does the exported graph hold what its architecture should give? A fusion that silently fails costs latency.
 
-A chain's operators depend on each other in order, so their nodes stand in the file in the chain's order, and
-each is told by an attribute: heads of attention, width of the bias before gelu (in int8: of the dense layer
-before it), kernel of the convolution."""
+A chain's operators depend on each other in order, so their nodes stand in the file in the chain's order. Each
+kind of operator declares the node that it has to become, and where that node has its size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnx
 
 from bertcompress.errors import ExportError
 from bertcompress.export.packing import PACKED, PARTS
-from bertcompress.space import Architecture
+from bertcompress.space import KINDS, Architecture, Dimensions, Operator
+from bertcompress.space.operators import GELU, FusedNode, SizeSource
 
-_FLOAT_NODES = {"mha": "MultiHeadAttention", "ffn": "BiasGelu", "conv": "Conv"}
-_INT8_NODES = {**_FLOAT_NODES, "ffn": "Gelu"}
-NODE_OF = {
-    "fp32": _FLOAT_NODES,
-    "fp16": _FLOAT_NODES,
-    "int8_weights": _FLOAT_NODES,
-    "int4_weights": _FLOAT_NODES,
-    "int8": _INT8_NODES,
-    "int8_static": _INT8_NODES,
+# The gelu of a feed-forward: in int8 the dense layer before it has added the bias.
+GELU_NODES = {
+    "fp32": "BiasGelu",
+    "fp16": "BiasGelu",
+    "int8_weights": "BiasGelu",
+    "int4_weights": "BiasGelu",
+    "int8": "Gelu",
+    "int8_static": "Gelu",
 }
 DENSE_NODES = {
     "fp32": frozenset({"MatMul"}),
@@ -36,14 +35,16 @@ DENSE_NODES = {
     "int8": frozenset({"DynamicQuantizeMatMul", "MatMulIntegerToFloat"}),
     "int8_static": frozenset({"MatMulIntegerToFloat"}),
 }
-# Dense layers of one operator: query, key, value and output; both halves; the pointwise layer.
-DENSE_LAYERS = {"mha": 4, "ffn": 2, "conv": 1}
+# Nodes that move numbers without changing any.
+MOVING = ("Slice", "Squeeze", "Unsqueeze", "Transpose", "Reshape", "Gather")
+# The word of a kind and a size, which in a damaged file is that of no operator.
+Found: TypeAlias = tuple[str, int]
 
 
 def audit(
     path: Path | str, architecture: Architecture, *, precision: str = "fp32", num_kept: int = 0
 ) -> dict[str, Any]:
-    """Counts of fused nodes that the architecture asks for and that an optimised file has: expected, found.
+    """Count the fused nodes that the architecture asks for and those that an optimised file has.
 
     `num_kept` dense layers may be in fp32 though the precision is another.
 
@@ -51,59 +52,84 @@ def audit(
         ExportError: a position has no fused node of its kind and size, or a dense layer is not narrowed.
     """
     graph = onnx.load(path, load_external_data=False).graph
-    expected = [operator.name for operator in architecture.operators]
-    found = list(_chain(graph, precision))
-    problems = _differences(expected, found, NODE_OF[precision])
+    expected: list[Found] = [(operator.kind, operator.size) for operator in architecture.operators]
+    found = list(_Chain(graph, precision))
+    problems = _differences(expected, found, precision)
     dense = " or ".join(sorted(DENSE_NODES[precision]))
-    num_dense = sum(DENSE_LAYERS[operator.kind] for operator in architecture.operators) - num_kept
+    num_dense = sum(_num_dense(operator, architecture.dimensions) for operator in architecture.operators)
     # Packed projections are one layer, whose output is split (see packing).
-    num_dense -= sum(len(PARTS) - 1 for node in graph.node if node.op_type == "Split" and PACKED in node.name)
+    num_packed = sum(node.op_type == "Split" and PACKED in node.name for node in graph.node)
+    num_dense -= num_kept + (len(PARTS) - 1) * num_packed
     found_dense = sum(node.op_type in DENSE_NODES[precision] for node in graph.node)
     if found_dense < num_dense:
         problems.append(f"{dense}: {found_dense} nodes; the chain has {num_dense} dense layers")
     if problems:
         raise ExportError.from_problems(f"{path} (architecture {architecture.name})", problems)
     return {
-        "expected": {**_counts(expected, NODE_OF[precision]), dense: num_dense},
-        "found": {**_counts(found, NODE_OF[precision]), dense: found_dense},
+        "expected": {**_counts(expected, precision), dense: num_dense},
+        "found": {**_counts(found, precision), dense: found_dense},
     }
 
 
-def _chain(graph: Any, precision: str) -> Iterator[str]:
-    """The graph's operators in order, in the words of a recipe."""
-    constants = {tensor.name: tensor.dims for tensor in graph.initializer}
-    makers = {output: node for node in graph.node for output in node.output}
-    for node in graph.node:
-        attributes = {attribute.name: attribute for attribute in node.attribute}
-        if heads := _attention_heads(node, attributes):
-            yield f"mha{heads}"
-        elif node.op_type == "Conv":
-            yield f"conv{attributes['kernel_shape'].ints[-1]}"
-        elif node.op_type == NODE_OF[precision]["ffn"]:
-            width = _gelu_width(node, makers, constants, precision)
-            if width is not None:
-                yield f"ffn{width}"
+def _num_dense(operator: Operator, dimensions: Dimensions) -> int:
+    return len(KINDS[operator.kind].dense_layers(operator.size, dimensions))
 
 
-def _attention_heads(node: Any, attributes: dict[str, Any]) -> int | None:
-    """Heads of an attention node, or of both branches of an If that holds one in each; None of others."""
-    if node.op_type == "MultiHeadAttention":
-        return int(attributes["num_heads"].i)
+def _node_type(node: FusedNode, precision: str) -> str:
+    return GELU_NODES[precision] if node.op_type == GELU else node.op_type
+
+
+class _Chain:
+    """The operators of a graph in order, each recognised by the node that its kind declares."""
+
+    def __init__(self, graph: Any, precision: str) -> None:
+        self._nodes, self._precision = graph.node, precision
+        self._constants = {tensor.name: tensor.dims for tensor in graph.initializer}
+        self._makers = {output: node for node in graph.node for output in node.output}
+        self._readers: dict[str, list[Any]] = {}
+        for node in graph.node:
+            for name in node.input:
+                self._readers.setdefault(name, []).append(node)
+
+    def __iter__(self) -> Iterator[Found]:
+        for node in self._nodes:
+            held = _branched(node) or node
+            for kind in KINDS.values():
+                if kind.node is None or not self._is(held, kind.node, node.output[0]):
+                    continue
+                if size := self._size(held, kind.node.size):
+                    yield kind.word, size
+
+    def _is(self, node: Any, wanted: FusedNode, output: str) -> bool:
+        same_type = node.op_type == _node_type(wanted, self._precision)
+        return same_type and self._is_multiplied(output) == wanted.multiplied
+
+    def _is_multiplied(self, name: str) -> bool:
+        """Whether a Mul takes a tensor, as it is or moved."""
+        readers = self._readers.get(name, [])
+        moved = [output for node in readers if node.op_type in MOVING for output in node.output]
+        return any(node.op_type == "Mul" for node in readers) or any(map(self._is_multiplied, moved))
+
+    def _size(self, node: Any, source: SizeSource) -> int | None:
+        """Return the operator's size; None where the node belongs to none, as the gelu of a convolution."""
+        if source == "dense width":
+            return _gelu_width(node, self._makers, self._constants, self._precision)
+        found = [each for each in node.attribute if each.name == source]
+        return int(found[0].ints[-1] if found[0].ints else found[0].i) if found else None
+
+
+def _branched(node: Any) -> Any | None:
+    """Return the node that both branches of an If hold, alike in its attributes; None of others."""
     if node.op_type != "If":
         return None
-    heads = [
-        attribute.i
-        for branch in ("then_branch", "else_branch")
-        for inner in attributes[branch].g.node
-        if inner.op_type == "MultiHeadAttention"
-        for attribute in inner.attribute
-        if attribute.name == "num_heads"
-    ]
-    return int(heads[0]) if len(heads) == 2 and heads[0] == heads[1] else None
+    branches = {attribute.name: list(attribute.g.node) for attribute in node.attribute}
+    nodes = [*branches["then_branch"], *branches["else_branch"]]
+    alike = len(nodes) == 2 and nodes[0].op_type == nodes[1].op_type
+    return nodes[0] if alike and list(nodes[0].attribute) == list(nodes[1].attribute) else None
 
 
 def _gelu_width(node: Any, makers: dict[str, Any], constants: dict[str, Any], precision: str) -> int | None:
-    """Inner width of the feed-forward that a gelu belongs to; None of a convolution's."""
+    """Return the width of the dense layer before a gelu; None where there is none."""
     if node.op_type == "BiasGelu":
         weight = node.input[1]
     else:
@@ -116,25 +142,36 @@ def _gelu_width(node: Any, makers: dict[str, Any], constants: dict[str, Any], pr
     return int(constants[weight][-1]) if weight in constants else None
 
 
-def _counts(names: list[str], nodes: dict[str, str]) -> dict[str, int]:
-    return {node: sum(name.startswith(kind) for name in names) for kind, node in nodes.items()}
+def _counts(operators: Sequence[Found], precision: str) -> dict[str, int]:
+    """Return the number of operators by the node that each is recognised by."""
+    counts: dict[str, int] = {}
+    for kind in KINDS.values():
+        if kind.node is not None:
+            node = _node_type(kind.node, precision)
+            counts[node] = counts.get(node, 0) + sum(word == kind.word for word, _ in operators)
+    return counts
 
 
-def _differences(expected: list[str], found: list[str], nodes: dict[str, str]) -> list[str]:
-    """One problem for every position whose fused node is missing, and for every node that belongs to none."""
+def _differences(expected: Sequence[Found], found: Sequence[Found], precision: str) -> list[str]:
+    """Return a problem for each position whose fused node is missing, and each node that belongs to none."""
     problems = []
     matcher = SequenceMatcher(None, expected, found, autojunk=False)
     for tag, start, end, found_start, found_end in matcher.get_opcodes():
         if tag == "equal":
             continue
-        instead = (
-            f"found {', '.join(found[found_start:found_end])}" if found_end > found_start else "found none"
-        )
-        wanted = [
-            f"position {position}: {name} has no {nodes[name.rstrip('0123456789')]}"
-            for position, name in enumerate(expected[start:end], start)
+        names = ", ".join(f"{word}{size}" for word, size in found[found_start:found_end])
+        instead = f"found {names or 'none'}"
+        problems += [
+            f"position {position}: {_missing(operator, precision)} ({instead} there)"
+            for position, operator in enumerate(expected[start:end], start)
         ]
-        problems += [f"{text} ({instead} there)" for text in wanted]
-        if not wanted:
+        if start == end:
             problems.append(f"before position {start}: {instead}, which the architecture does not have")
     return problems
+
+
+def _missing(operator: Found, precision: str) -> str:
+    word, size = operator
+    node = KINDS[word].node
+    assert node is not None, f"{word} is in no canonical form"
+    return f"{word}{size} has no {_node_type(node, precision)}"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bertcompress.errors import ExportError
-from bertcompress.space import Architecture, Dimensions, Operator
+from bertcompress.space import KINDS, Architecture, Dimensions
 
 MIB = 2**20
 FP32_BYTES, FP16_BYTES, INT8_BYTES, BYTES_PER_OUTPUT = 4, 2, 1, 5
@@ -22,21 +22,23 @@ BLOCK_SIZE, BYTES_PER_BLOCK = 32, 4
 
 @dataclass(frozen=True)
 class GraphBytes:
-    """What the nodes of a file take besides its weights: once, and for each operator by kind."""
+    """What the nodes of a file take besides its weights.
+
+    Once, and for each dense layer of an operator beyond what the operator's own nodes take in fp32, which its
+    kind declares (`OperatorKind.graph_bytes`).
+    """
 
     constant: int
-    mha: int
-    ffn: int
-    conv: int
+    dense_layer: int
 
 
 GRAPH_BYTES = {
-    "fp32": GraphBytes(4_100, 2_450, 1_250, 1_980),
-    "int8": GraphBytes(4_500, 3_050, 1_420, 2_040),
-    "int8_static": GraphBytes(4_500, 3_330, 1_800, 2_260),
-    "fp16": GraphBytes(4_540, 2_050, 1_210, 1_950),
-    "int8_weights": GraphBytes(4_500, 2_980, 1_460, 2_080),
-    "int4_weights": GraphBytes(4_440, 2_980, 1_460, 2_080),
+    "fp32": GraphBytes(4_100, 0),
+    "int8": GraphBytes(4_500, 130),
+    "int8_static": GraphBytes(4_500, 230),
+    "fp16": GraphBytes(4_540, -80),
+    "int8_weights": GraphBytes(4_500, 130),
+    "int4_weights": GraphBytes(4_440, 130),
 }
 
 
@@ -49,9 +51,9 @@ def estimate_size_mib(architecture: Architecture, precision: str) -> float:
     if precision not in GRAPH_BYTES:
         raise ExportError(f"precision: {precision!r} has no estimate; use one of {', '.join(GRAPH_BYTES)}")
     graph, dimensions = GRAPH_BYTES[precision], architecture.dimensions
-    layers = _embedding_layers(dimensions)
-    for operator in architecture.operators:
-        layers += _dense_layers(operator, dimensions)
+    kinds = [(KINDS[operator.kind], operator.size) for operator in architecture.operators]
+    chain_layers = [layer for kind, size in kinds for layer in kind.dense_layers(size, dimensions)]
+    layers = [*_embedding_layers(dimensions), *chain_layers]
     table_weights = dimensions.vocab_size * dimensions.embedding_size
     table_weights += dimensions.type_vocab_size * dimensions.hidden_size
     dense_weights = sum(inputs * outputs for inputs, outputs in layers)
@@ -61,7 +63,7 @@ def estimate_size_mib(architecture: Architecture, precision: str) -> float:
     )
     size += graph.constant
     size += sum(DENSE_BYTES[precision](inputs, outputs) for inputs, outputs in layers)
-    size += sum(int(getattr(graph, operator.kind)) for operator in architecture.operators)
+    size += sum(kind.graph_bytes for kind, _ in kinds) + graph.dense_layer * len(chain_layers)
     return size / MIB
 
 
@@ -97,14 +99,3 @@ def _embedding_layers(dimensions: Dimensions) -> list[tuple[int, int]]:
     if dimensions.embedding_size == dimensions.hidden_size:
         return []
     return [(dimensions.embedding_size, dimensions.hidden_size)]
-
-
-def _dense_layers(operator: Operator, dimensions: Dimensions) -> list[tuple[int, int]]:
-    """Inputs and outputs of an operator's dense layers."""
-    hidden = dimensions.hidden_size
-    if operator.kind == "mha":
-        inner = operator.size * dimensions.head_size
-        return [(hidden, inner)] * 3 + [(inner, hidden)]
-    if operator.kind == "ffn":
-        return [(hidden, operator.size), (operator.size, hidden)]
-    return [(hidden, hidden)] if operator.kind == "conv" else []

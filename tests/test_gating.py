@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bertcompress.evolve_space.gating import BundleSampler, FitnessSettings, GatedChain, train_fitness
-from bertcompress.evolve_space.inherit import inherit, resized_kernel
-from bertcompress.model.operators import SeparableConvolution
+from bertcompress.evolve_space.inherit import inherit
+from bertcompress.model.operators.convolution import SeparableConvolution, resized_kernel
 from bertcompress.space import Dimensions, SearchSpace
 from bertcompress.supernet import SuperBert
 from bertcompress.training import loop as training

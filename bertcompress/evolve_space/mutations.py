@@ -7,13 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
-from bertcompress.space import IDENTITY, Dimensions, Operator, OperatorKind, operator_parameters
-
-KERNELS = (3, 5, 7, 9)
-WIDTH_SHARES = tuple(Fraction(part, 16) for part in (1, 2, 3, 4, 6, 8, 12, 16))
-HEAD_SHARES = tuple(Fraction(part, 12) for part in (1, 2, 3, 4, 6, 8, 12))
+from bertcompress.space import IDENTITY, KINDS, BertSizes, Dimensions, Operator, operator_parameters
 
 
 @dataclass(frozen=True)
@@ -31,15 +26,14 @@ class Ladder:
         intermediate_size: int,
         known: Sequence[Operator] = (),
     ) -> Ladder:
-        """Shares of the teacher's heads and inner width, the kernels, the identity, and what is `known`."""
-        most_heads = min(num_attention_heads, dimensions.hidden_size // dimensions.head_size)
-        sizes: dict[OperatorKind, set[int]] = {
-            "mha": {max(1, int(most_heads * share)) for share in HEAD_SHARES},
-            "ffn": {max(1, int(intermediate_size * share)) for share in WIDTH_SHARES},
-            "conv": set(KERNELS),
+        """Return the sizes that every kind declares for a teacher's (`ladder_sizes`), and what is `known`."""
+        bert = BertSizes(num_attention_heads, intermediate_size)
+        operators = {
+            Operator(kind.word, size)
+            for kind in KINDS.values()
+            for size in kind.ladder_sizes(dimensions, bert)
         }
-        operators = {Operator(kind, size) for kind, of_kind in sizes.items() for size in of_kind}
-        return cls(dimensions, tuple(sorted(operators | {IDENTITY, *known})))
+        return cls(dimensions, tuple(sorted(operators.union(known))))
 
     def mutations(self, operator: Operator) -> tuple[Operator, ...]:
         """The operators a step away: the next sizes of its kind, and of each other kind the one nearest to it
@@ -59,7 +53,7 @@ class Ladder:
             found.append(IDENTITY)
         return tuple(found)
 
-    def _of_kind(self, kind: OperatorKind) -> tuple[Operator, ...]:
+    def _of_kind(self, kind: str) -> tuple[Operator, ...]:
         return tuple(operator for operator in self.operators if operator.kind == kind)
 
     def _distance(self, one: Operator, other: Operator) -> tuple[int, Operator]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bertcompress.space import (
+    IDENTITY,
     Architecture,
     Child,
     Operator,
@@ -171,7 +172,7 @@ def _random_chain(operators: Sequence[Operator], length: int, rng: random.Random
 
 
 def _may_be_empty(operators: Sequence[Operator]) -> bool:
-    return any(operator.kind == "identity" for operator in operators)
+    return IDENTITY in operators
 
 
 def _child_of_length(space: SearchSpace, length: int, rng: random.Random) -> Child:

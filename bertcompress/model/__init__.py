@@ -5,6 +5,7 @@ AutoModelForSequenceClassification load a saved compact model."""
 
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from bertcompress.model.chain import initialize, run_for_head
 from bertcompress.model.compact import CompactBertForSequenceClassification
 from bertcompress.model.config import CompactBertConfig
 from bertcompress.model.convert_bert import (
@@ -14,7 +15,7 @@ from bertcompress.model.convert_bert import (
     compact_from_bert,
     stock_obstacles,
 )
-from bertcompress.model.operators import build_operator, initialize, run_for_head
+from bertcompress.model.operators import build_operator
 
 __all__ = [
     "CompactBertConfig",

@@ -10,10 +10,11 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from bertcompress.model.chain import initialize, run_for_head
 from bertcompress.model.config import CompactBertConfig
 from bertcompress.model.embeddings import Embeddings
 from bertcompress.model.head import ClassificationHead
-from bertcompress.model.operators import build_operator, initialize, run_for_head
+from bertcompress.model.operators import build_operator
 from bertcompress.space import Architecture, first_token_from
 
 

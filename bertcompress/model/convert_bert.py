@@ -12,7 +12,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from bertcompress.errors import TeacherError
 from bertcompress.model.compact import CompactBertForSequenceClassification
 from bertcompress.model.config import CompactBertConfig
-from bertcompress.space import Architecture, Dimensions, Pooling, teacher_child
+from bertcompress.space import BERT_LAYER, KINDS, Architecture, Dimensions, Pooling, teacher_child
 
 
 def bert_dimensions(
@@ -86,14 +86,13 @@ def stock_obstacles(architecture: Architecture) -> list[str]:
     dimensions, operators = architecture.dimensions, architecture.operators
     hidden_size, kinds = dimensions.hidden_size, [operator.kind for operator in operators]
     obstacles = []
-    if not operators or kinds != ["mha", "ffn"] * (len(operators) // 2):
+    num_layers = len(operators) // len(BERT_LAYER)
+    if not operators or kinds != [kind.word for kind in BERT_LAYER] * num_layers:
         obstacles.append("its operators do not alternate attention and feed-forward")
-    elif operators != operators[:2] * (len(operators) // 2):
+    elif operators != operators[: len(BERT_LAYER)] * num_layers:
         obstacles.append("its layers differ in size")
-    for heads in sorted({operator.size for operator in operators if operator.kind == "mha"}):
-        if heads * dimensions.head_size != hidden_size:
-            filled = f"{heads} heads of {dimensions.head_size}"
-            obstacles.append(f"{filled} do not fill the hidden size of {hidden_size}")
+    problems = [KINDS[each.kind].stock_problem(each.size, dimensions) for each in sorted(set(operators))]
+    obstacles += [problem for problem in problems if problem is not None]
     if dimensions.embedding_size != hidden_size:
         obstacles.append(f"its embeddings are factorized, {dimensions.embedding_size} for {hidden_size}")
     if dimensions.pooling != "cls":
@@ -143,15 +142,9 @@ def _paired_modules(
     yield ours.norm, theirs.LayerNorm
     halves: list[Any] = list(pairwise(compact.chain))[::2]
     layers: list[Any] = list(bert.bert.encoder.layer)
-    for (attention, feed_forward), layer in zip(halves, layers, strict=True):
-        yield attention.query, layer.attention.self.query
-        yield attention.key, layer.attention.self.key
-        yield attention.value, layer.attention.self.value
-        yield attention.output, layer.attention.output.dense
-        yield attention.norm, layer.attention.output.LayerNorm
-        yield feed_forward.inner, layer.intermediate.dense
-        yield feed_forward.output, layer.output.dense
-        yield feed_forward.norm, layer.output.LayerNorm
+    for halves_of_layer, layer in zip(halves, layers, strict=True):
+        for half in halves_of_layer:
+            yield from half.pairs_with_bert(layer)
     pooler: Any = bert.bert.pooler
     yield compact.head.dense, pooler.dense
     yield compact.head.classifier, bert.classifier

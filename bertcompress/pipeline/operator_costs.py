@@ -16,23 +16,13 @@ from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.timing import export_architecture
 from bertcompress.recipe import Recipe
-from bertcompress.space import Operator, SearchSpace
+from bertcompress.space import Operator, SearchSpace, uniform_bert_operators
 
 
-def uniform_bert_operators(run: Run) -> tuple[list[Operator], list[Operator]]:
-    """The attentions and the feed-forwards that a uniform BERT may repeat: those of the space.
-
-    A space without one of them gets a third of the teacher's heads, or an inner width of the hidden size.
-    """
+def baseline_operators(run: Run) -> tuple[list[Operator], list[Operator]]:
+    """Return the attentions and the feed-forwards that the run's uniform BERT may repeat."""
     operators = sorted({operator for position in run.space.choices for operator in position})
-    attentions = [operator for operator in operators if operator.kind == "mha"]
-    feed_forwards = [operator for operator in operators if operator.kind == "ffn"]
-    dimensions = run.space.dimensions
-    heads = max(1, dimensions.hidden_size // dimensions.head_size // 3)
-    return (
-        attentions or [Operator("mha", heads)],
-        feed_forwards or [Operator("ffn", dimensions.hidden_size)],
-    )
+    return uniform_bert_operators(operators, run.space.dimensions)
 
 
 def operator_table(
@@ -43,7 +33,7 @@ def operator_table(
     The error is told on `num_heldout` chains; by default on as many as the recipe says. Without `conditions`
     it is those of the recipe's section latency.
     """
-    attentions, feed_forwards = uniform_bert_operators(run)
+    attentions, feed_forwards = baseline_operators(run)
     baseline = (*attentions, *feed_forwards)
     choices = [(*position, *(o for o in baseline if o not in position)) for position in run.space.choices]
     return table_of_choices(run, choices, num_heldout, conditions=conditions)

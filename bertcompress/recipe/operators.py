@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag
 
 from bertcompress.errors import SpaceError
 from bertcompress.recipe.section import as_list, different
-from bertcompress.space import Operator
+from bertcompress.space import KINDS, BertSizes, Operator
 
 TEACHER_SIZED = "teacher-sized"
 # What the operators' form adds to the place of an error, which no key can be called.
@@ -76,15 +75,11 @@ def operators_by_position(
 
 
 def teacher_sized_operators(num_attention_heads: int, intermediate_size: int) -> tuple[str, ...]:
-    """What `teacher-sized` stands for: a teacher's own sizes, their halves and quarters, convs, identity."""
+    """Return what `teacher-sized` stands for: a teacher's own sizes, their halves and quarters, and others.
 
-    def parts(kind: str, size: int) -> Sequence[str]:
-        return [f"{kind}{size // part}" for part in (1, 2, 4) if size % part == 0]
-
-    return (
-        *parts("mha", num_attention_heads),
-        *parts("ffn", intermediate_size),
-        "conv3",
-        "conv5",
-        "identity",
+    Every kind declares its own sizes (`OperatorKind.teacher_sizes`).
+    """
+    bert = BertSizes(num_attention_heads, intermediate_size)
+    return tuple(
+        Operator(kind.word, size).name for kind in KINDS.values() for size in kind.teacher_sizes(bert)
     )

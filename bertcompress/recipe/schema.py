@@ -24,6 +24,7 @@ from bertcompress.recipe.section import (
     different,
 )
 from bertcompress.recipe.supernet import Supernet
+from bertcompress.space import KINDS
 
 SplitFraction: TypeAlias = Annotated[float, Field(gt=0, lt=0.5)]
 SPLITS = ("train", "validation", "test")
@@ -104,8 +105,8 @@ class Space(Section):
     num_positions: Annotated[int, Field(ge=1, le=48)] = Field(default=6, description="the longest chain")
     operators: Operators = Field(
         default=(TEACHER_SIZED,),
-        description="mhaH, ffnW, convK, identity, the same choice at every position; or teacher-sized; "
-        "or a list of such lists, one a position",
+        description=f"{', '.join(kind.form for kind in KINDS.values())}, the same choice at every position; "
+        "or teacher-sized; or a list of such lists, one a position",
     )
     hidden_size: Count | None = Field(default=None, description="width of the chain; null: the teacher's")
     embedding_size: Count | None = Field(

@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bertcompress.report.plots import QUIET
-from bertcompress.space import Operator
+from bertcompress.space import KINDS, Operator
 
-KIND_COLOURS = {"mha": "#3f88c5", "ffn": "#e09f3e", "conv": "#2a9d6f", "identity": QUIET}
 NUM_COLUMNS = 4
 LOST = ("unfit", "unaffordable")
 
@@ -46,7 +45,7 @@ def _draw_position(axis: Axes, generations: Sequence[Mapping[str, Any]]) -> None
             point = (number, candidate["fitness"], candidate["fate"])
             lines.setdefault(candidate["operator"], []).append(point)
     for name, points in lines.items():
-        colour = KIND_COLOURS[Operator.parse(name).kind]
+        colour = KINDS[Operator.parse(name).kind].colour
         numbers, fitness, fates = zip(*points, strict=True)
         axis.plot(numbers, fitness, color=colour, marker="o", markersize=3, linewidth=1)
         if fates[-1] in LOST:

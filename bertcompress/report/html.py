@@ -14,10 +14,7 @@ from bertcompress.report import rows, supernet_rows
 from bertcompress.report.evolution import evolution_sections
 from bertcompress.report.json import strict_json
 from bertcompress.report.plots import Plot
-from bertcompress.space import Operator
-
-KIND_WORDS = {"mha": "attention", "ffn": "feed-forward", "conv": "convolution", "identity": "skip"}
-SIZE_WORDS = {"mha": "heads", "ffn": "wide", "conv": "kernel"}
+from bertcompress.space import KINDS, Operator
 
 
 def write_html(data: Mapping[str, Any], path: Path, *, plots: Sequence[Plot]) -> Path:
@@ -27,6 +24,7 @@ def write_html(data: Mapping[str, Any], path: Path, *, plots: Sequence[Plot]) ->
     template = _environment().get_template("report.html.j2")
     page = template.render(
         data=data,
+        kinds=KINDS.values(),
         figures=figures,
         metric=rows.metric_name(data),
         models=rows.model_rows(data),
@@ -76,12 +74,9 @@ def _chain(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _box(operator: Operator) -> dict[str, str]:
-    words = "" if operator.kind == "identity" else f"{operator.size} {SIZE_WORDS[operator.kind]}"
-    if operator.kind == "conv":
-        words = f"kernel {operator.size}"
-    elif operator == Operator("mha", 1):
-        words = "1 head"
-    return {"kind": operator.kind, "name": operator.name, "title": KIND_WORDS[operator.kind], "words": words}
+    kind = KINDS[operator.kind]
+    words = kind.describe_size(operator.size)
+    return {"kind": kind.word, "name": operator.name, "title": kind.title, "words": words}
 
 
 def _supernet(data: Mapping[str, Any]) -> list[dict[str, Any]]:

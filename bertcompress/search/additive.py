@@ -22,7 +22,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from bertcompress.search.budget import Budget, CostOf
 from bertcompress.search.integer_program import AdditiveCosts, Array
-from bertcompress.space import MIXING_KINDS, Child, Operator, SearchSpace
+from bertcompress.space import Child, Operator, SearchSpace
 
 Counts: TypeAlias = tuple[int, ...]
 Box: TypeAlias = tuple[Counts, Counts]  # the least and the most of every count
@@ -84,8 +84,8 @@ def additive_parts(space: SearchSpace) -> list[SearchSpace]:
     """
     if space.dimensions.pooling != "cls":
         return [space]
-    mixing = [tuple(o for o in operators if o.kind in MIXING_KINDS) for operators in space.choices]
-    still = [tuple(o for o in operators if o.kind not in MIXING_KINDS) for operators in space.choices]
+    mixing = [tuple(o for o in operators if o.mixes_tokens) for operators in space.choices]
+    still = [tuple(o for o in operators if not o.mixes_tokens) for operators in space.choices]
     parts = [tuple(still)]
     parts += [(*space.choices[:last], mixing[last], *still[last + 1 :]) for last in range(len(space.choices))]
     return [SearchSpace(space.dimensions, choices) for choices in parts if all(choices)]

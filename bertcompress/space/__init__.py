@@ -3,35 +3,40 @@
 Needs no torch, so that recipes, searchers and the command line can count and validate. At the teacher's width
 the chain that alternates attention and feed-forward is BERT itself (Devlin et al. 2019).
 
-operators names what a position holds, architecture is one network and its counts, search_space the choices.
+operators holds the kinds of operators, one a file; architecture is one network and its counts, search_space
+the choices.
 """
 
 from __future__ import annotations
 
 from bertcompress.space.architecture import (
     Architecture,
-    Dimensions,
-    Pooling,
     first_token_from,
     operator_macs,
     operator_parameters,
 )
+from bertcompress.space.dimensions import Dimensions, Pooling
 from bertcompress.space.operators import (
+    BERT_LAYER,
     IDENTITY,
-    MIXING_KINDS,
+    KINDS,
+    BertSizes,
     Child,
     Operator,
     OperatorKind,
     canonical,
     placed_steps,
     teacher_child,
+    uniform_bert_operators,
 )
 from bertcompress.space.search_space import SearchSpace
 
 __all__ = [
+    "BERT_LAYER",
     "IDENTITY",
-    "MIXING_KINDS",
+    "KINDS",
     "Architecture",
+    "BertSizes",
     "Child",
     "Dimensions",
     "Operator",
@@ -44,4 +49,5 @@ __all__ = [
     "operator_parameters",
     "placed_steps",
     "teacher_child",
+    "uniform_bert_operators",
 ]

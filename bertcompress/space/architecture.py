@@ -5,94 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
-from bertcompress.errors import SpaceError
-from bertcompress.space.operators import MIXING_KINDS, Child, Operator, canonical
-
-# How tokens become the head's vector; with "none" each token keeps its own, for heads that classify tokens.
-Pooling: TypeAlias = Literal["cls", "mean", "mean_max", "none"]
-
-
-@dataclass(frozen=True)
-class Dimensions:
-    """What every child of a space has in common: the sizes outside the chain, and the width inside it.
-
-    Raises:
-        SpaceError: a size is not positive, or the embeddings are wider than the chain.
-    """
-
-    vocab_size: int
-    hidden_size: int
-    embedding_size: int
-    head_size: int
-    num_labels: int
-    pooling: Pooling
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-
-    def __post_init__(self) -> None:
-        sizes = {key: value for key, value in asdict(self).items() if key != "pooling"}
-        problems = [f"{key}: {value}; use 1 or more" for key, value in sizes.items() if value < 1]
-        if self.pooling not in get_args(Pooling):
-            problems.append(f"pooling: {self.pooling!r}; use one of {', '.join(get_args(Pooling))}")
-        problems += [
-            f"{key}: {sizes[key]} is wider than hidden_size; use 1 to {self.hidden_size}"
-            for key in ("embedding_size", "head_size")
-            if sizes[key] > self.hidden_size
-        ]
-        if problems:
-            raise SpaceError.from_problems("dimensions", problems)
-
-    @property
-    def pooled_size(self) -> int:
-        """Width of the pooled vector that enters the head."""
-        return 2 * self.hidden_size if self.pooling == "mean_max" else self.hidden_size
+from bertcompress.space.dimensions import Dimensions, Pooling
+from bertcompress.space.operators import KINDS, Child, Operator, canonical
 
 
 def operator_parameters(operator: Operator, dimensions: Dimensions) -> int:
-    """Exact number of weights of one operator, its biases and its layer norm included."""
-    hidden = dimensions.hidden_size
-    layer_norm = 2 * hidden
-    if operator.kind == "mha":
-        inner = operator.size * dimensions.head_size
-        return 3 * (hidden * inner + inner) + inner * hidden + hidden + layer_norm
-    if operator.kind == "ffn":
-        return hidden * operator.size + operator.size + operator.size * hidden + hidden + layer_norm
-    if operator.kind == "conv":
-        return hidden * operator.size + hidden + hidden * hidden + hidden + layer_norm
-    return 0
+    """Return the exact number of weights of one operator, its biases and its layer norm included."""
+    return KINDS[operator.kind].num_parameters(operator.size, dimensions)
 
 
 def operator_macs(
     operator: Operator, dimensions: Dimensions, sequence_length: int, *, first_token: bool = False
 ) -> int:
-    """Multiply-accumulates of one operator on one sequence, without softmax, gelu and layer norm.
+    """Return the multiply-accumulates of one operator on one sequence, without softmax, gelu and layer norm.
 
     With `first_token`, of its output at the first token only (see `first_token_from`).
     """
-    hidden = dimensions.hidden_size
-    wanted = 1 if first_token else sequence_length
-    if operator.kind == "mha":
-        inner = operator.size * dimensions.head_size
-        keys_and_values, query_and_output = 2 * sequence_length * hidden, 2 * wanted * hidden
-        return inner * (keys_and_values + query_and_output + 2 * wanted * sequence_length)
-    if operator.kind == "ffn":
-        return 2 * wanted * hidden * operator.size
-    if operator.kind == "conv":
-        return sequence_length * hidden * operator.size + wanted * hidden * hidden
-    return 0
+    num_outputs = 1 if first_token else sequence_length
+    return KINDS[operator.kind].macs(operator.size, dimensions, sequence_length, num_outputs)
 
 
 def first_token_from(child: Sequence[Operator], pooling: Pooling) -> int:
-    """Index of the first operator whose output is needed at the first token only; their number if none is.
+    """Return the index of the first operator whose output is needed at the first token only.
 
-    Where the head reads the first token ("cls"), that is the last operator that mixes tokens: it still reads
-    all of them, and a feed-forward after it sees one. Without such an operator it is the first of all.
+    It is the child's length if there is none. Where the head reads the first token ("cls"), it is the last
+    operator that mixes tokens: that one still reads all of them, and what comes after it sees one. Without
+    such an operator it is the first of all.
     """
     if pooling != "cls":
         return len(child)
-    return max((index for index, operator in enumerate(child) if operator.kind in MIXING_KINDS), default=0)
+    return max((index for index, operator in enumerate(child) if operator.mixes_tokens), default=0)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bertcompress.errors import SpaceError
-from bertcompress.space.architecture import Architecture, Dimensions, operator_parameters
-from bertcompress.space.operators import Child, Operator
+from bertcompress.space.architecture import Architecture, operator_parameters
+from bertcompress.space.dimensions import Dimensions
+from bertcompress.space.operators import KINDS, Child, Operator
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,4 @@ class SearchSpace:
 
 
 def _width_problem(operator: Operator, dimensions: Dimensions) -> str | None:
-    most = dimensions.hidden_size // dimensions.head_size
-    if operator.kind == "mha" and operator.size > most:
-        return (
-            f"{operator.size} heads of size {dimensions.head_size} are wider than"
-            f" hidden_size {dimensions.hidden_size}; use 1 to {most} heads"
-        )
-    return None
+    return KINDS[operator.kind].width_problem(operator.size, dimensions)

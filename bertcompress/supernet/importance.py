@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 from transformers import BertForSequenceClassification
 
+from bertcompress.model.operators.attention import head_carrier, head_scores, head_weight_scores
+from bertcompress.model.operators.feed_forward import neuron_carrier, neuron_weight_scores
+
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids", "labels")
 
 
@@ -30,13 +33,8 @@ def weight_importance(teacher: BertForSequenceClassification) -> Importance:
     """Importance without data: the size of the weights that carry a head or a neuron to the output."""
     layers: list[Any] = list(teacher.bert.encoder.layer)
     num_heads = teacher.config.num_attention_heads
-    heads, neurons = [], []
-    for layer in layers:
-        outward = layer.attention.output.dense.weight.detach().float().square().sum(dim=0)  # (D,)
-        heads.append(outward.view(num_heads, -1).sum(dim=1))
-        inward = layer.intermediate.dense.weight.detach().float().norm(dim=1)  # (I,)
-        neurons.append(inward * layer.output.dense.weight.detach().float().norm(dim=0))
-    return Importance(torch.stack(heads), torch.stack(neurons))
+    heads = [head_weight_scores(layer, num_heads) for layer in layers]
+    return Importance(torch.stack(heads), torch.stack([neuron_weight_scores(layer) for layer in layers]))
 
 
 def measure_importance(
@@ -57,7 +55,7 @@ def measure_importance(
         captured[module] = arguments[0]
 
     layers: list[Any] = list(teacher.bert.encoder.layer)
-    carriers = [layer.attention.output.dense for layer in layers] + [layer.output.dense for layer in layers]
+    carriers = [head_carrier(layer) for layer in layers] + [neuron_carrier(layer) for layer in layers]
     hooks = [carrier.register_forward_pre_hook(capture) for carrier in carriers]
     was_training = teacher.training
     teacher.eval()
@@ -86,5 +84,4 @@ def measure_importance(
 
 
 def _per_head(scores: list[Tensor], num_layers: int, num_heads: int) -> list[Tensor]:
-    heads = [score.view(len(score), num_heads, -1).sum(dim=2) for score in scores[:num_layers]]
-    return heads + scores[num_layers:]
+    return [head_scores(score, num_heads) for score in scores[:num_layers]] + scores[num_layers:]

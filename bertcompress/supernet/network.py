@@ -7,10 +7,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from bertcompress.model.chain import initialize
 from bertcompress.model.embeddings import Embeddings
 from bertcompress.model.head import ClassificationHead
-from bertcompress.model.operators import build_operator, initialize
-from bertcompress.space import Child, Operator, SearchSpace
+from bertcompress.model.operators import build_operator
+from bertcompress.space import IDENTITY, Child, Operator, SearchSpace
 from bertcompress.supernet.chain import Inputs, SupernetOutput, run_chain
 
 
@@ -37,7 +38,7 @@ class SuperBert(nn.Module):
                 {
                     operator.name: build_operator(operator, dimensions, dropout, layer_norm_eps)
                     for operator in operators
-                    if operator.kind != "identity"
+                    if operator != IDENTITY
                 }
             )
             for operators in space.choices
@@ -53,7 +54,7 @@ class SuperBert(nn.Module):
     def module_at(self, position: int, operator: Operator) -> nn.Module | None:
         """The module of an operator at a position; None for identity."""
         modules = cast(nn.ModuleDict, self.positions[position])
-        return None if operator.kind == "identity" else modules[operator.name]
+        return None if operator == IDENTITY else modules[operator.name]
 
     def run_stem(self, inputs: Inputs) -> Tensor:
         """The embeddings' output, (B, T, D)."""

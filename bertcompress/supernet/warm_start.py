@@ -4,15 +4,16 @@ At the teacher's own sizes the alternating child becomes the teacher, weight for
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
 from bertcompress.errors import TeacherError
+from bertcompress.model.chain import initialize
 from bertcompress.model.convert_bert import bert_architecture
-from bertcompress.model.operators import Attention, FeedForward, initialize
+from bertcompress.model.operators import BertLayer, OperatorModule
 from bertcompress.space import IDENTITY, Child, Dimensions, SearchSpace, operator_parameters
 from bertcompress.supernet.importance import Importance, weight_importance
 from bertcompress.supernet.network import SuperBert
@@ -27,8 +28,8 @@ def warm_start(
 ) -> None:
     """Set the supernet's weights from the teacher's, in place; the rest is drawn from `generator`.
 
-    Position p of N takes its attention or feed-forward from teacher layer p * L // N, which is p // 2 where
-    the chain is as long as the teacher's. Convolutions stay random, and so does a head of another shape.
+    Position p of N starts from teacher layer p * L // N, which is p // 2 where the chain is as long as the
+    teacher's. Kinds that no BERT has stay random, and so does a head of another shape.
     Without `importance` (see measure_importance) the size of the weights decides.
 
     Raises:
@@ -42,12 +43,11 @@ def warm_start(
         num_layers = teacher.config.num_hidden_layers
         for position, modules in enumerate(supernet.positions.children()):
             index = position * num_layers // len(supernet.positions)
-            layer = teacher.bert.encoder.layer[index]
+            layer = BertLayer(
+                teacher.bert.encoder.layer[index], importance.heads[index], importance.neurons[index]
+            )
             for module in modules.children():
-                if isinstance(module, Attention):
-                    _copy_attention(module, layer, importance.heads[index])
-                elif isinstance(module, FeedForward):
-                    _copy_feed_forward(module, layer, importance.neurons[index])
+                cast(OperatorModule, module).start_from_bert(layer)
         head, pooler = supernet.head, teacher.bert.pooler
         if pooler is not None and head.dense.weight.shape == pooler.dense.weight.shape:
             head.dense.load_state_dict(pooler.dense.state_dict())
@@ -109,35 +109,3 @@ def _copy_embeddings(supernet: SuperBert, teacher: BertForSequenceClassification
     ours.position.weight.copy_(theirs.position_embeddings.weight[: ours.position.num_embeddings])
     ours.token_type.weight.copy_(theirs.token_type_embeddings.weight[: ours.token_type.num_embeddings])
     ours.norm.load_state_dict(theirs.LayerNorm.state_dict())
-
-
-def _most_important(scores: Tensor, count: int) -> Tensor:
-    # In the teacher's order, so that taking all of them is a plain copy.
-    return scores.topk(min(count, len(scores))).indices.sort().values
-
-
-def _copy_attention(ours: Attention, layer: Any, scores: Tensor) -> None:
-    theirs = layer.attention
-    heads = _most_important(scores, ours.num_heads)
-    size = ours.query.out_features // ours.num_heads
-    rows = (heads[:, None] * size + torch.arange(size, device=heads.device)).flatten()  # (h*d,)
-    pairs = ((ours.query, theirs.self.query), (ours.key, theirs.self.key), (ours.value, theirs.self.value))
-    for target, source in pairs:
-        target.weight.copy_(source.weight[rows])
-        target.bias.copy_(source.bias[rows])
-    ours.output.weight.copy_(theirs.output.dense.weight[:, rows])
-    ours.output.bias.copy_(theirs.output.dense.bias)
-    ours.norm.load_state_dict(theirs.output.LayerNorm.state_dict())
-
-
-def _copy_feed_forward(ours: FeedForward, layer: Any, scores: Tensor) -> None:
-    inner, output = layer.intermediate.dense, layer.output.dense
-    neurons = _most_important(scores, ours.inner.out_features)
-    count = len(neurons)
-    # A wider operator than the teacher's starts with all of its neurons; the rest are silent until trained.
-    ours.inner.weight[:count] = inner.weight[neurons]
-    ours.inner.bias[:count] = inner.bias[neurons]
-    ours.output.weight[:, :count] = output.weight[:, neurons]
-    ours.output.weight[:, count:] = 0.0
-    ours.output.bias.copy_(output.bias)
-    ours.norm.load_state_dict(layer.output.LayerNorm.state_dict())

@@ -44,7 +44,7 @@ from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.settings import checkpoint_every
 from bertcompress.pipeline.supernets import started_supernet
 from bertcompress.search import fitting_child
-from bertcompress.space import Operator, SearchSpace
+from bertcompress.space import BERT_LAYER, Operator, SearchSpace
 from bertcompress.supernet import SuperBert, nearest_child
 from bertcompress.training.checkpoint import CHECKPOINT_NAME
 from bertcompress.training.distill import DistillLoss, DistillWeights, embedding_groups
@@ -115,8 +115,8 @@ class _Pool:
     def __init__(self, run: Run) -> None:
         teacher, dimensions = run.teacher_architecture, run.space.dimensions
         known = {operator for operators in run.space.choices for operator in operators}
-        sizes = {operator.kind: operator.size for operator in teacher.operators}
-        self.ladder = Ladder.of_teacher(dimensions, sizes["mha"], sizes["ffn"], sorted(known))
+        attention, feed_forward = teacher.operators[: len(BERT_LAYER)]
+        self.ladder = Ladder.of_teacher(dimensions, attention.size, feed_forward.size, sorted(known))
         self.reference = nearest_child(run.space, teacher.operators)
         choices = [self.ladder.operators] * run.space.num_positions
         self.tables: dict[str, LatencyTable] = {

@@ -6,7 +6,7 @@ import itertools
 import math
 
 from bertcompress.pipeline.evaluation import checks, metrics_of
-from bertcompress.pipeline.operator_costs import uniform_bert_operators
+from bertcompress.pipeline.operator_costs import baseline_operators
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.settings import checkpoint_every
 from bertcompress.pipeline.stage import Stage
@@ -67,7 +67,7 @@ def uniform_baseline(run: Run) -> Child:
 
     When none fits, it is the one that breaks the budgets least, and the report says so.
     """
-    attentions, feed_forwards = uniform_bert_operators(run)
+    attentions, feed_forwards = baseline_operators(run)
     layers = itertools.product(attentions, feed_forwards)
     candidates = [layer * depth for layer in layers for depth in range(1, MOST_BASELINE_LAYERS + 1)]
     winner = run.cost_of(canonical(winner_child(run)))
