@@ -46,7 +46,7 @@ from bertcompress.measure import (
 )
 from bertcompress.model import CompactBertForSequenceClassification, compact_from_bert
 from bertcompress.sources.teacher import resolve_teacher
-from bertcompress.training.teacher import load_tokenizer
+from bertcompress.sources.tokenizer import load_tokenizer
 
 SHAPES = ("1x32", "1x128", "8x128", "32x128")
 OURS = {"fp32": "ours/fp32", "int8": "ours/int8"}

@@ -40,7 +40,7 @@ from bertcompress.export.runtime_tokens import OnnxQuestionAnswerer, OnnxTokenCl
 from bertcompress.export.teachers import AUTO_CLASSES
 from bertcompress.measure import Conditions
 from bertcompress.sources.teacher import resolve_teacher
-from bertcompress.training.teacher import load_tokenizer
+from bertcompress.sources.tokenizer import load_tokenizer
 
 Row = dict[str, Any]
 PRECISIONS = ("fp32", "int8", "int8_static", "int4_weights")

@@ -24,13 +24,15 @@ from bertcompress.export.recommend import Trial, precision_problems, recommend
 from bertcompress.export.runtime import FILE_OF
 from bertcompress.export.scales import check_scales
 from bertcompress.export.teachers import TeacherGraph
-from bertcompress.export.verify import check_tokenizer, compare, input_limits, reference_of
+from bertcompress.export.verify import check_tokenizer, compare, reference_of
 from bertcompress.export.weights import check_weights
 from bertcompress.export.widen import NARROWED, check_wiring
 from bertcompress.measure import machine_key
 from bertcompress.measure.versions import versions
 from bertcompress.model.compact import CompactBertForSequenceClassification
 from bertcompress.model.convert_bert import as_stock_bert, stock_obstacles
+from bertcompress.sources.limits import input_limits
+from bertcompress.sources.tokenizer import too_many_tokens
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def export_folder(
     _check(model, tokenizer, label_names, precision_problems(precisions, rows.calibration))
     traced = model if isinstance(model, CompactBertForSequenceClassification) else TeacherGraph(model)
     out_dir = Path(out_dir)
-    longest = input_limits(model.config).max_length
+    longest = input_limits(model.config.to_dict()).max_length
     max_length = min(max_length or longest, longest)
     weights = _write_weights(model, label_names, out_dir)
     _write_tokenizer(tokenizer, max_length, out_dir)
@@ -138,8 +140,8 @@ def _check(
         )
     if not tokenizer.is_fast:
         problems.append("tokenizer: has no tokenizer.json, which serving reads; load it with use_fast=True")
-    if len(tokenizer) > model.config.vocab_size:
-        problems.append(f"tokenizer: {len(tokenizer)} tokens; the model embeds {model.config.vocab_size}")
+    if problem := too_many_tokens(tokenizer, model.config.vocab_size):
+        problems.append(problem)
     if problems:
         raise ExportError.from_problems("export", problems)
 

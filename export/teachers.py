@@ -14,7 +14,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -25,6 +24,7 @@ from transformers import (
 from bertcompress.errors import TeacherError
 from bertcompress.export.heads import HEADS, SEQUENCE, SPAN, TOKEN, Head, head_of_class
 from bertcompress.model import build_operator, run_for_head
+from bertcompress.sources.checkpoint import load_whole, read_config
 from bertcompress.space import Architecture, Dimensions, first_token_from, teacher_child
 
 Embed = Callable[[Any, Tensor, Tensor], Tensor]
@@ -106,21 +106,13 @@ def load_model(location: str) -> PreTrainedModel:
     """A model of the family with a head, or a compact one, in fp32 and eval mode, from a folder or the Hub.
 
     Raises:
-        TeacherError: it cannot be loaded, has no head of HEADS, or is none of the family.
+        TeacherError: it cannot be loaded whole, has no head of HEADS, or is none of the family.
     """
-    try:
-        config = AutoConfig.from_pretrained(location)
-        head = _head_of(", ".join(config.architectures or ()) or "no head", location)
-        model = AUTO_CLASSES[head].from_pretrained(location, dtype=torch.float32, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        raise TeacherError(f"{location}: cannot be loaded: {str(error).strip().splitlines()[0]}") from error
-    return model.eval()
-
-
-def label_names_of(config: PretrainedConfig) -> list[str]:
-    """The names of the labels in the order of the logits."""
-    id2label = cast(dict[int, str], config.id2label)
-    return [id2label[index] for index in sorted(id2label)]
+    config = read_config(location, location)
+    head = _head_of(", ".join(config.architectures or ()) or "no head", location)
+    model, _ = load_whole(AUTO_CLASSES[head], location, subject=location)
+    loaded: PreTrainedModel = model
+    return loaded
 
 
 def teacher_architecture(config: PretrainedConfig, head: Head = SEQUENCE) -> Architecture:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bertcompress.errors import VerificationError
 from bertcompress.export.heads import (
@@ -30,6 +30,7 @@ from bertcompress.export.heads import (
 from bertcompress.export.optimize import LOAD_ERRORS
 from bertcompress.measure import run, session
 from bertcompress.measure.session import as_one
+from bertcompress.sources.limits import input_limits
 
 # Of logits of order one. Half precision has 11 bits, and a chain of roundings loses some of them.
 TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2}
@@ -58,25 +59,6 @@ class Verification:
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class InputLimits:
-    """What a model takes: ids below `vocab_size`, segments below `num_segments`, rows to `max_length`."""
-
-    vocab_size: int
-    max_length: int
-    num_segments: int
-
-
-def input_limits(config: PretrainedConfig) -> InputLimits:
-    """The limits of a compact model or of a Hugging Face one.
-
-    RoBERTa counts positions from behind the padding id, and DistilBERT has no segments.
-    """
-    reserved = config.pad_token_id + 1 if config.model_type == "roberta" else 0
-    num_segments = 1 if config.model_type == "distilbert" else config.type_vocab_size
-    return InputLimits(config.vocab_size, config.max_position_embeddings - reserved, num_segments)
 
 
 def shape_cases(
@@ -134,7 +116,7 @@ def reference_of(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]]
     Raises:
         VerificationError: the model's class is of no known head.
     """
-    limits = input_limits(model.config)
+    limits = input_limits(model.config.to_dict())
     feeds = dict(
         shape_cases(
             vocab_size=limits.vocab_size, max_length=limits.max_length, type_vocab_size=limits.num_segments

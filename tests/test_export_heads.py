@@ -21,9 +21,10 @@ from bertcompress.export.heads import SEQUENCE, SPAN, TOKEN, Head, choices, same
 from bertcompress.export.runtime import FILE_OF, OnnxClassifier
 from bertcompress.export.runtime_tokens import OnnxQuestionAnswerer, OnnxTokenClassifier, join_labels
 from bertcompress.export.teachers import AUTO_CLASSES
-from bertcompress.export.verify import feed_logits, input_limits, reference_of
+from bertcompress.export.verify import feed_logits, reference_of
 from bertcompress.export.weight_only import BLOCKED
 from bertcompress.export.weights import QUANTIZED, check_weights
+from bertcompress.sources.limits import input_limits
 
 TAGS = ("O", "B-film", "I-film")
 # More words than the models have positions.
@@ -46,7 +47,7 @@ def folders(
     for head, names in ((SEQUENCE, ("a", "b", "c")), (TOKEN, TAGS), (SPAN, ("start", "end"))):
         found[head] = tmp_path_factory.mktemp(head.task)
         teacher = make_teacher(request.param, head)
-        limits = input_limits(teacher.config)
+        limits = input_limits(teacher.config.to_dict())
         rows = Rows(calibration=random_calibration(limits.vocab_size, limits.max_length))
         export_folder(teacher, tokenizer, names, found[head], precisions=tuple(FILE_OF), rows=rows)
     return found

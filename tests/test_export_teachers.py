@@ -36,7 +36,8 @@ from bertcompress.export.teachers import (
     load_model,
     teacher_architecture,
 )
-from bertcompress.export.verify import input_limits, model_logits, shape_cases
+from bertcompress.export.verify import model_logits, shape_cases
+from bertcompress.sources.limits import input_limits
 
 SIZES = {"vocab_size": 97, "max_position_embeddings": 40, "num_labels": 3}
 LAYERS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
@@ -65,7 +66,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 @pytest.mark.parametrize("name", list(CONFIGS))
 def test_the_chain_computes_what_the_teacher_computes(name: str, head: Head) -> None:
     teacher = make_teacher(name, head)
-    graph, limits = TeacherGraph(teacher).eval(), input_limits(teacher.config)
+    graph, limits = TeacherGraph(teacher).eval(), input_limits(teacher.config.to_dict())
     cases = shape_cases(
         vocab_size=limits.vocab_size, max_length=limits.max_length, type_vocab_size=limits.num_segments
     )
@@ -82,7 +83,7 @@ def test_a_teacher_exports_with_its_fusions_and_serves(
     name: str, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     teacher = make_teacher(name)
-    limits = input_limits(teacher.config)
+    limits = input_limits(teacher.config.to_dict())
     rows = Rows(calibration=random_calibration(limits.vocab_size, limits.max_length))
     record = export_folder(
         teacher, tokenizer, ("bad", "fair", "good"), tmp_path, precisions=tuple(FILE_OF), rows=rows

@@ -17,6 +17,7 @@ from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.errors import TeacherError
 from bertcompress.sources import teacher as teacher_source
 from bertcompress.sources.teacher import resolve_teacher
+from bertcompress.sources.tokenizer import load_tokenizer
 from bertcompress.training.log import TrainingLog
 from bertcompress.training.loop import Checks, FitSettings, model_inputs, seeded, validation_metrics
 from bertcompress.training.teacher import (
@@ -24,7 +25,6 @@ from bertcompress.training.teacher import (
     has_head,
     load_config,
     load_teacher,
-    load_tokenizer,
 )
 
 LABELS = ("negative", "positive")

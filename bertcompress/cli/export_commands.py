@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bertcompress.cli.options import plain_errors
-from bertcompress.errors import DataError
+from bertcompress.errors import DataError, ExportError
 
 # Texts are cut there for the calibration, unless the user says where: longer ones change no range.
 CALIBRATED_LENGTH, CALIBRATED_ROWS = 128, 256
@@ -38,21 +38,28 @@ def export_model(
         from bertcompress.export.folder import Rows, export_folder
         from bertcompress.export.optimize import timer
         from bertcompress.export.recommend import Trial
-        from bertcompress.export.teachers import label_names_of, load_model
-        from bertcompress.export.verify import input_limits
+        from bertcompress.export.teachers import load_model
         from bertcompress.measure import Conditions
+        from bertcompress.sources.checkpoint import label_names_of
+        from bertcompress.sources.limits import input_limits, too_long
         from bertcompress.sources.teacher import resolve_teacher
-        from bertcompress.training.teacher import load_tokenizer
+        from bertcompress.sources.tokenizer import check_tokenizer_suits, load_tokenizer
 
         location = resolve_teacher(source)
+        tokenizer = load_tokenizer(location, location)
         model = load_model(location)
-        tokenizer = load_tokenizer(location)
-        longest = min(max_length or CALIBRATED_LENGTH, input_limits(model.config).max_length)
+        check_tokenizer_suits(tokenizer, model.config.vocab_size, location)
+        limits = input_limits(model.config.to_dict())
+        lengths = {"--max-length": max_length or 0, "--sequence-length": sequence_length}
+        problems = [too_long(option, length, limits, "the model") for option, length in lengths.items()]
+        if found := [problem for problem in problems if problem]:
+            raise ExportError.from_problems(location, found)
+        longest = min(max_length or CALIBRATED_LENGTH, limits.max_length)
         conditions = Conditions(batch_size, sequence_length, threads)
         record = export_folder(
             model,
             tokenizer,
-            label_names_of(model.config),
+            label_names_of(model.config, location),
             output,
             precisions=tuple(precisions.split(",")),
             max_length=max_length,

@@ -29,6 +29,7 @@ from bertcompress.measure import (
 from bertcompress.measure.callers import measure_throughput
 from bertcompress.measure.fresh import measure_fresh
 from bertcompress.measure.versions import versions
+from bertcompress.sources.limits import input_limits, too_long
 
 CONFIG_NAME = "config.json"
 
@@ -185,15 +186,13 @@ def _check(
             continue
         try:
             values = json.loads(config.read_text(encoding="utf-8"))
-            vocab_size, most = int(values["vocab_size"]), int(values["max_position_embeddings"])
+            limits = input_limits(values)
         except (ValueError, KeyError, TypeError) as error:
             problems.append(f"{name}: {config} lacks vocab_size or max_position_embeddings ({error!r})")
             continue
-        vocab_sizes.append(vocab_size)
-        if sequence_lengths and max(sequence_lengths) > most:
-            problems.append(
-                f"sequence_lengths: {max(sequence_lengths)}; {name} knows at most {most} positions"
-            )
+        vocab_sizes.append(limits.vocab_size)
+        if problem := too_long("sequence_lengths", max(sequence_lengths, default=0), limits, name):
+            problems.append(problem)
     if problems:
         raise DataError.from_problems("benchmark", problems)
     return min(vocab_sizes)

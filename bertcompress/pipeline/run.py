@@ -25,10 +25,11 @@ from bertcompress.pipeline.sources import read_texts
 from bertcompress.recipe import TEACHER_SIZED, Recipe, operators_by_position, teacher_sized_operators
 from bertcompress.search import Budgets, CostOf
 from bertcompress.sources.teacher import resolve_teacher
+from bertcompress.sources.tokenizer import load_tokenizer
 from bertcompress.space import Architecture, SearchSpace
 from bertcompress.tasks.text_classification import TextClassification
 from bertcompress.training.distill import TeacherTargets
-from bertcompress.training.teacher import keep_tokens, load_config, load_teacher, load_tokenizer
+from bertcompress.training.teacher import keep_tokens, load_config, load_teacher
 
 SPLITS = ("train", "validation", "test")
 

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import (
-    AutoConfig,
-    AutoTokenizer,
-    BertConfig,
-    BertForSequenceClassification,
-    PretrainedConfig,
-    PreTrainedTokenizerBase,
-)
-from transformers import logging as transformers_logging
+from transformers import BertConfig, BertForSequenceClassification
 
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.errors import TeacherError
+from bertcompress.sources.checkpoint import label_names_of, load_whole, read_config
 from bertcompress.training.log import TrainingLog
 from bertcompress.training.loop import Batch, Checks, FitResult, FitSettings, fit, model_inputs
 
 HEAD_NAME = "BertForSequenceClassification"
+CLASSIFIER = frozenset({"classifier.weight", "classifier.bias"})
+POOLER = frozenset({"bert.pooler.dense.weight", "bert.pooler.dense.bias"})
+OTHER_HEADS = ("classifier.", "qa_outputs.")
 
 
 def load_config(location: str) -> BertConfig:
@@ -34,29 +29,14 @@ def load_config(location: str) -> BertConfig:
     Raises:
         TeacherError: it cannot be loaded, or is another model type.
     """
-    try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(location)
-    except (OSError, ValueError) as error:
-        raise TeacherError(f"teacher.source: {location} cannot be loaded: {_first_line(error)}") from error
+    subject = f"teacher.source: {location}"
+    config = read_config(location, subject)
     if not isinstance(config, BertConfig):
         raise TeacherError(
-            f"teacher.source: {location} is a {config.model_type} model; the space is built from a bert one "
+            f"{subject} is a {config.model_type} model; the space is built from a bert one "
             "(BERT, MiniLM, TinyBERT, ...)"
         )
     return config
-
-
-def load_tokenizer(location: str) -> PreTrainedTokenizerBase:
-    """The teacher's fast tokenizer.
-
-    Raises:
-        TeacherError: there is none.
-    """
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(location, use_fast=True)
-    except (OSError, ValueError) as error:
-        raise TeacherError(f"teacher.source: {location} has no tokenizer: {_first_line(error)}") from error
-    return tokenizer
 
 
 def keep_tokens(teacher: BertForSequenceClassification, kept: np.ndarray) -> BertForSequenceClassification:
@@ -73,12 +53,16 @@ def has_head(config: BertConfig, label_names: Sequence[str]) -> bool:
     """Whether the checkpoint already classifies into `label_names`.
 
     Raises:
-        TeacherError: it has a head, but for other labels or in another order.
+        TeacherError: it has a head, but for other labels or in another order, or for several labels a text.
     """
     if HEAD_NAME not in (getattr(config, "architectures", None) or ()):
         return False
-    id2label = cast(dict[int, str], config.id2label)
-    theirs = [id2label[index] for index in sorted(id2label)]
+    if config.problem_type not in (None, "single_label_classification"):
+        raise TeacherError(
+            f"teacher: its problem_type is {config.problem_type}, and the task gives a text one label; "
+            "give a teacher of single labels, or one without a classification head"
+        )
+    theirs = label_names_of(config, "teacher")
     if theirs == list(label_names):
         return True
     generic = all(name == f"LABEL_{index}" for index, name in enumerate(theirs))
@@ -96,27 +80,41 @@ def load_teacher(
 ) -> BertForSequenceClassification:
     """The teacher with a head for `label_names`; drawn from torch's generator when it has none.
 
+    Only a checkpoint that claims no head for the task may lack one, and with it the pooler.
+
     Raises:
-        TeacherError: it is not a BERT, or its head is for other labels.
+        TeacherError: it is not a BERT, its head is for other labels, or the checkpoint is not whole.
     """
     config = load_config(location)
-    has_head(config, label_names)
+    headed = has_head(config, label_names)
+    # The head of another task, named as ours: what is stored of it is not this task's.
+    other_head = tuple(OTHER_HEADS) if not headed and _claims_a_head(config) else ()
     config.id2label = dict(enumerate(label_names))
     config.label2id = {name: index for index, name in enumerate(label_names)}
     if dropout is not None:
         config.classifier_dropout = dropout
-    verbosity = transformers_logging.get_verbosity()
-    # The report of missing head weights is expected here, and said in our own words by the pipeline.
-    transformers_logging.set_verbosity_error()
-    try:
-        model = BertForSequenceClassification.from_pretrained(
-            location, config=config, dtype=torch.float32, use_safetensors=True
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise TeacherError(f"teacher.source: {location} cannot be loaded: {_first_line(error)}") from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-    return model
+    model, lacking = load_whole(
+        BertForSequenceClassification,
+        location,
+        subject=f"teacher.source: {location}",
+        may_lack=() if headed else (POOLER, CLASSIFIER),
+        may_hold=other_head,
+        config=config,
+    )
+    teacher: BertForSequenceClassification = model
+    if not headed and not lacking >= CLASSIFIER:
+        if not other_head:
+            raise TeacherError(
+                f"teacher.source: {location} stores a classifier, and its config claims none (architectures: "
+                f"{config.architectures}); name {HEAD_NAME} there, or save the encoder alone"
+            )
+        nn.init.normal_(teacher.classifier.weight, std=config.initializer_range)
+        nn.init.zeros_(teacher.classifier.bias)
+    return teacher
+
+
+def _claims_a_head(config: BertConfig) -> bool:
+    return any("For" in name for name in getattr(config, "architectures", None) or ())
 
 
 def fine_tune(
@@ -138,7 +136,3 @@ def fine_tune(
     result = fit(teacher, split, loss_of, settings, rng=rng, log=log, checks=checks)
     teacher.requires_grad_(True)
     return result
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
