@@ -30,12 +30,10 @@ INCOMPLETE = {
     "sentencepiece's settings": {"tokenizer_config.json": '{"tokenizer_class": "XLMRobertaTokenizer"}'},
 }
 UNREADABLE = {
-    "an empty vocabulary": {"vocab.txt": ""},
     "another JSON": {"tokenizer.json": '{"a": 1}'},
     "a cut JSON": {"tokenizer.json": '{"version": "1.0", '},
     "a pointer": {"tokenizer.json": "version https://git-lfs.github.com/spec/v1\n"},
     "no such class": {"tokenizer_config.json": '{"tokenizer_class": "NoSuch"}', "vocab.txt": VOCABULARY},
-    "no sentencepiece": {"sentencepiece.bpe.model": "not a model"},
 }
 
 
@@ -59,6 +57,12 @@ def test_a_folder_without_a_vocabulary_names_what_was_looked_for(
 def test_files_that_are_no_tokenizer_are_refused(tmp_path: Path, files: dict[str, str]) -> None:
     with pytest.raises(TeacherError, match="has no tokenizer that can be read"):
         load_tokenizer(write(tmp_path, files))
+
+
+@pytest.mark.parametrize("files", [{"vocab.txt": ""}, {"sentencepiece.bpe.model": "of another class"}])
+def test_files_without_tokens_are_refused(tmp_path: Path, files: dict[str, str]) -> None:
+    with pytest.raises(TeacherError, match="plain text comes out all unknown|that can be read"):
+        check_tokenizer_suits(load_tokenizer(write(tmp_path, files)), 30522, "model")
 
 
 @pytest.mark.parametrize("kept", ["vocab.txt", "tokenizer.json"])
