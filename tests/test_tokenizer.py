@@ -61,7 +61,7 @@ def test_files_that_are_no_tokenizer_are_refused(tmp_path: Path, files: dict[str
 
 @pytest.mark.parametrize("files", [{"vocab.txt": ""}, {"sentencepiece.bpe.model": "of another class"}])
 def test_files_without_tokens_are_refused(tmp_path: Path, files: dict[str, str]) -> None:
-    with pytest.raises(TeacherError, match="plain text comes out all unknown|that can be read"):
+    with pytest.raises(TeacherError, match=r"plain text comes out all unknown|that can be read"):
         check_tokenizer_suits(load_tokenizer(write(tmp_path, files)), 30522, "model")
 
 

@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers import logging as transformers_logging
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from bertcompress.errors import TeacherError
 from bertcompress.sources.checkpoint_causes import Gap, Tensor, likely_causes
@@ -108,7 +108,7 @@ def load_whole(
     gap = _gap(model, report, stored)
     lacking = _allowed(gap.missing, may_lack)
     gap = Gap(
-        gap.missing - lacking,
+        frozenset(gap.missing) - lacking,
         {name for name in gap.unexpected if not name.startswith((*PRETRAINING_HEADS, *may_hold))},
         {name: shapes for name, shapes in gap.mismatched.items() if not name.startswith(may_hold)},
     )
