@@ -20,15 +20,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from record import RESULTS
 
-from bertcompress.report.markdown import escape, table
-from bertcompress.report.plots import INK, QUIET, ROLE_COLOURS, STYLE
-from bertcompress.report.supernet_plots import (
+from bertcompress.report.figures.supernet import (
     KIND_COLOURS,
     draw_distances,
     draw_intervals,
     interference_figure,
 )
-from bertcompress.report.supernet_rows import SIMILARITY_WORDS, interval
+from bertcompress.report.markdown import escape, table
+from bertcompress.report.numbers import estimate
+from bertcompress.report.plot import INK, QUIET, ROLE_COLOURS, STYLE
+from bertcompress.report.sections.interference import SIMILARITY_WORDS
 
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 MARK = re.compile(r"(<!-- table (\S+) of (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -65,8 +66,8 @@ def taus_figure(record: Mapping[str, Any]) -> Figure:
     rows += [(row["name"], row["kendall"], QUIET) for row in record["baselines"]]
     figure = Figure(figsize=(9, 1.2 + 0.32 * len(rows)), layout="constrained")
     axis = figure.subplots()
-    for place, (name, estimate, colour) in enumerate(rows):
-        draw_intervals(axis, [place], [estimate], colour=colour)
+    for place, (name, tau, colour) in enumerate(rows):
+        draw_intervals(axis, [place], [tau], colour=colour)
         seeds = settings[name]["kendall_of_seeds"] if name in settings else []
         axis.plot(seeds, [place] * len(seeds), "|", color=INK, markersize=11)
     if record["ceiling"]:
@@ -113,19 +114,19 @@ def ranking_table(record: Mapping[str, Any]) -> str:
             escape(name) + (f" ({row['collapsed']} collapsed)" if row["collapsed"] else ""),
             f"{row['steps']:,}",
             _number(row["cpu_ms_a_step"], 1),
-            interval(row["kendall"]),
+            estimate(row["kendall"]),
             _number(row["kendall_sd"]),
-            interval(row["over_spos"]),
-            interval(row["over_best_baseline"]),
+            estimate(row["over_spos"]),
+            estimate(row["over_best_baseline"]),
             _number(row["regret"]["3"], 3),
             _number(row["spread"], 3),
         ]
         for name, row in record["settings"].items()
     ]
     for row in record["baselines"]:
-        tau, regret = interval(row["kendall"]), _number(row["regret"]["3"], 3)
+        tau, regret = estimate(row["kendall"]), _number(row["regret"]["3"], 3)
         rows.append([escape(row["name"]), "", "", tau, "", "", "", regret, ""])
-    ceiling = interval(record["ceiling"]) if record["ceiling"] else "-"
+    ceiling = estimate(record["ceiling"]) if record["ceiling"] else "-"
     rows.append(["seed to seed (ceiling)", "", "", ceiling, "", "", "", "", ""])
     return table(headings, rows)
 
@@ -148,9 +149,9 @@ def _interference_row(name: str, found: Mapping[str, Any]) -> list[str]:
     return [
         escape(name),
         *(_number(found["by_distance"][place]["cosine"]["value"]) for place in (0, -1)),
-        interval(found["nearest_minus_farthest"]),
-        interval(found["distance_spearman"]),
-        *(interval(found["similarities"][key]["partial"]) for key in SIMILARITY_WORDS),
+        estimate(found["nearest_minus_farthest"]),
+        estimate(found["distance_spearman"]),
+        *(estimate(found["similarities"][key]["partial"]) for key in SIMILARITY_WORDS),
         f"{first:.2f} to {last:.2f}",
         "yes" if mixed["monotone"] else "no",
     ]

@@ -28,7 +28,7 @@ from bertcompress.diagnostics.interference import ProbedChain, measure_interfere
 from bertcompress.diagnostics.interference_summary import summarize_interference, summarize_mixing
 from bertcompress.diagnostics.intervention import measure_mixing
 from bertcompress.diagnostics.ranking import count_baselines, rank_report
-from bertcompress.report.supernet_plots import draw_supernet_plots
+from bertcompress.report import draw_findings
 from bertcompress.supernet.alignment import Alignment, Ramp
 from bertcompress.supernet.chain import Inputs, SupernetOutput, run_chain
 from bertcompress.supernet.samplers import UniformSampler
@@ -317,8 +317,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
         "ranking": rank(network, splits, options),
     }
     (options.folder / "images.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    for plot in draw_supernet_plots(result):
-        plot.png(options.folder / f"{plot.name}.png")
+    draw_findings(result, options.folder)
     for row in result["interference"]["after"]["by_distance"]:
         print(f"{row['distance']} operators differ: gradient cosine {row['cosine']['value']:.2f}")
     print(result["ranking"]["verdict"])

@@ -10,7 +10,7 @@ import pytest
 from report_sample import Page
 from rich.console import Console
 
-from bertcompress.report import build_report, print_evolution
+from bertcompress.report import build_report, print_findings
 
 
 def candidate(operator: str, fate: str, fitness: float, rival: str | None = None) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def forms(evolution: dict[str, Any], folder: Path) -> list[str]:
     assert page.open == []
     markdown = (folder / "report.md").read_text(encoding="utf-8").replace("\\", "")
     console = Console(file=io.StringIO(), width=1000)
-    print_evolution(evolution, console)
+    print_findings({"evolution": evolution}, console)
     assert isinstance(console.file, io.StringIO)
     return [page.text, markdown, console.file.getvalue()]
 

@@ -16,7 +16,7 @@ from bertcompress.diagnostics.interference import Comparison
 from bertcompress.diagnostics.interference_summary import summarize_interference, summarize_mixing
 from bertcompress.diagnostics.intervention import MIXES, SIGNALS, Mixed
 from bertcompress.diagnostics.ranking import count_baselines, rank_report
-from bertcompress.report import build_report, print_interference, print_ranking
+from bertcompress.report import build_report, print_findings
 
 HOSTILE = "<b>[red]|`x`"
 
@@ -54,8 +54,7 @@ def interference() -> dict[str, Any]:
 
 def terminal(data: dict[str, Any]) -> str:
     console = Console(file=io.StringIO(), width=1000)
-    print_ranking(data["ranking"], console)
-    print_interference(data["interference"], console)
+    print_findings({key: data[key] for key in ("ranking", "interference")}, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -101,9 +101,9 @@ def _run_until(command: str, recipe: str, run_dir: Path | None, overrides: list[
         typer.echo(f"{command}: finished in {folder}")
         return
 
-    from bertcompress.report import print_table
+    from bertcompress.report import print_summary
 
-    print_table(result.report, console)
+    print_summary(result.report, console)
     typer.echo(f"Report: {result.report_path}")
     if not result.budgets_met:
         broken = [budget["name"] for budget in result.report["budgets"] if not budget["met"]]

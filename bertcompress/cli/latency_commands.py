@@ -139,7 +139,8 @@ def _print_table(table: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from bertcompress.report.rows import number, operator_costs
+    from bertcompress.report.numbers import number
+    from bertcompress.report.sections.latency import operator_costs
 
     shown = Table("operator", "ms", title=table["machine"])
     for name, milliseconds in operator_costs(table):

@@ -110,7 +110,7 @@ def evolve_space(
         from bertcompress.pipeline.evolved_space import RECIPE
         from bertcompress.pipeline.stages.evolve_space import EvolutionSettings
         from bertcompress.pipeline.stages.evolve_space import evolve_space as evolve
-        from bertcompress.report import print_evolution
+        from bertcompress.report import print_findings
 
         with opened.folder.lock():
             result = evolve(opened, EvolutionSettings(generations, steps, paths))
@@ -119,5 +119,5 @@ def evolve_space(
         if output is not None:
             write_atomically(output, written.read_bytes())
             written = output
-    print_evolution(result, console)
+    print_findings({"evolution": result}, console)
     typer.echo(f"Wrote {written}; go on with: {shlex.join(['bertcompress', 'run', str(written)])}")

@@ -34,12 +34,12 @@ def interference(
 
         # Not before: a bad recipe is refused without torch.
         from bertcompress.pipeline.interference import measure
-        from bertcompress.report import print_interference
+        from bertcompress.report import print_findings
 
         with opened.folder.lock():
             result = measure(opened, num_pairs=pairs, batch_size=batch_size)
             path = keep_result(opened, "interference", result)
-    print_interference(result, console)
+    print_findings({"interference": result}, console)
     typer.echo(f"Wrote {path}")
 
 
@@ -72,7 +72,7 @@ def rank(
         opened = trained_run(run, run_dir, overrides or [], console=console)
 
         from bertcompress.pipeline.ranking import rank as rank_children
-        from bertcompress.report import print_ranking
+        from bertcompress.report import print_findings
 
         with opened.folder.lock():
             result = rank_children(
@@ -84,5 +84,5 @@ def rank(
                 within_budget=not any_size,
             )
             path = keep_result(opened, "ranking", result)
-    print_ranking(result, console)
+    print_findings({"ranking": result}, console)
     typer.echo(f"Wrote {path}")

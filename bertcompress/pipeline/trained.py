@@ -62,11 +62,10 @@ def keep_result(run: Run, name: str, result: Mapping[str, Any]) -> Path:
 
     It lies with the supernet that it is about, so that a supernet trained anew drops it.
     """
-    from bertcompress.report.plots import write_pngs
-    from bertcompress.report.supernet_plots import draw_supernet_plots
+    from bertcompress.report import draw_findings
 
     path = run.folder.write_json(f"supernet/{name}.json", result)
-    write_pngs(draw_supernet_plots({name: result}), run.path("supernet", "plots"))
+    draw_findings({name: result}, run.path("supernet", "plots"))
     refresh_report(run)
     return path
 

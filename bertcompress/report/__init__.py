@@ -1,4 +1,4 @@
-"""The report of a run: a terminal table, JSON, Markdown and one self-contained HTML page."""
+"""The report of a run: a terminal summary, JSON, Markdown and one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -6,25 +6,42 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bertcompress.report.evolution import print_evolution
+from rich.console import Console
+
 from bertcompress.report.html import write_html
 from bertcompress.report.json import write_json
 from bertcompress.report.markdown import write_markdown
-from bertcompress.report.plots import draw_plots, write_pngs
-from bertcompress.report.supernet_plots import draw_supernet_plots
-from bertcompress.report.supernet_rows import print_interference, print_ranking
-from bertcompress.report.terminal import print_table
+from bertcompress.report.plot import write_pngs
+from bertcompress.report.section import drawn_plots
+from bertcompress.report.sections import build_sections, describe
+from bertcompress.report.terminal import print_report, print_sections
 
-__all__ = ["build_report", "print_evolution", "print_interference", "print_ranking", "print_table"]
+__all__ = ["build_report", "draw_findings", "print_findings", "print_summary"]
 
 
 def build_report(data: Mapping[str, Any], out_dir: Path) -> Path:
-    """Write report.json, report.md with plots/*.png, and report.html into `out_dir`; the path of report.html.
+    """Write report.json, report.md with plots/*.png, and report.html into `out_dir`; return the HTML's path.
 
     Only "name" must be in `data`; a section that is missing or empty is left out of the page.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
-    plots = draw_plots(data) + draw_supernet_plots(data)
+    report = describe(data)
+    plots = write_pngs(drawn_plots(report.sections), out_dir / "plots")
     write_json(data, out_dir / "report.json")
-    write_markdown(data, out_dir / "report.md", plots=write_pngs(plots, out_dir / "plots"))
-    return write_html(data, out_dir / "report.html", plots=plots)
+    write_markdown(report, out_dir / "report.md", plots=plots)
+    return write_html(report, out_dir / "report.html")
+
+
+def print_summary(data: Mapping[str, Any], console: Console) -> None:
+    """Print what a run ends with: warnings, verdict, budgets, models."""
+    print_report(describe(data), console)
+
+
+def print_findings(findings: Mapping[str, Any], console: Console) -> None:
+    """Print every section that the findings have something for, such as {"ranking": ...}."""
+    print_sections(build_sections(findings), console)
+
+
+def draw_findings(findings: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write a PNG into `folder` for every plot that the findings have points for; return their paths."""
+    return list(write_pngs(drawn_plots(build_sections(findings)), folder).values())

@@ -1,104 +1,110 @@
-"""Winners by budget as a table: what `bertcompress search` with several budgets prints and writes."""
+"""Winners by budget: what `bertcompress search` with several budgets prints and writes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from bertcompress.report.markdown import escape, table
-from bertcompress.report.rows import budget_limits, number, quantity
+from bertcompress.report.budgets import budget_limits
+from bertcompress.report.markdown import write_markdown
+from bertcompress.report.numbers import MISSING, number, quantity
+from bertcompress.report.section import Column, Items, Report, Section, Table, Words
+from bertcompress.report.terminal import print_sections
 
 
 def print_budget_table(data: Mapping[str, Any], console: Console) -> None:
     """Print a row for every combination of budgets, then what could not be had and why."""
-    headings, cells = _rows(data)
-    printed = Table(title=Text(str(data.get("name", ""))), title_justify="left")
-    for heading in headings:
-        printed.add_column(Text(heading))
-    for row in cells:
-        printed.add_row(*map(Text, row))
-    console.print(printed)
-    for problem in _problems(data):
-        console.print(Text(problem, style="yellow"))
+    print_sections([_winners(data)], console)
 
 
 def write_budget_table(data: Mapping[str, Any], path: Path) -> Path:
     """Write the table, the problems and the common front as Markdown."""
-    headings, cells = _rows(data)
-    sections = [f"# {escape(data['name'])}: winners by budget", _markdown(headings, cells)]
-    if problems := _problems(data):
-        sections.append("\n".join(f"- {escape(problem)}" for problem in problems))
-    names = _cost_names(data)
-    front = [
-        [child["architecture"], number(child["score"], 4), *_costs(child["predicted"], names)]
-        for child in data["front"]
+    report = Report(f"{data['name']}: winners by budget", (), (_winners(data), _front(data)))
+    return write_markdown(report, path, plots={})
+
+
+def _winners(data: Mapping[str, Any]) -> Section:
+    limited = dict.fromkeys(budget["name"] for row in data["combinations"] for budget in row["budgets"])
+    columns: list[Column[Mapping[str, Any]]] = [
+        *(Column(f"{name} asked", _asked(name)) for name in limited),
+        Column("winner", lambda row: _of_winner(row, "architecture", "none fits"), is_text=True),
+        Column("score", lambda row: _of_winner(row, "score", MISSING)),
+        *(Column(name, _measured(name)) for name in _cost_names(data)),
     ]
-    sections += ["## The front of all children scored", _markdown(["architecture", "score", *names], front)]
-    sections.append(
-        f"{data['num_scored']} children scored by {escape(data['searcher'])}, seed {data['seed']}; "
-        f"latencies are predicted in the front and measured whole for winners. {escape(_conditions(data))}"
-    )
-    path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
-    return path
+    problems = tuple(Words(problem) for problem in _problems(data))
+    table = Table.of(columns, data["combinations"])
+    return Section("Winners by budget", (table, Items(problems)) if problems else (table,))
 
 
-def _markdown(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    return table(list(map(escape, headings)), [list(map(escape, row)) for row in cells])
-
-
-def _rows(data: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Headings, and a row a combination: its limits, the winner, its score and its measured costs."""
-    names = _cost_names(data)
-    limited = list(dict.fromkeys(budget["name"] for row in data["combinations"] for budget in row["budgets"]))
-    cells = []
-    for row in data["combinations"]:
+def _asked(name: str) -> Callable[[Mapping[str, Any]], str]:
+    def asked(row: Mapping[str, Any]) -> str:
         limits = {budget["name"]: _limits(budget, with_unit=False) for budget in row["budgets"]}
-        winner = row["winner"]
-        found = (
-            ["none fits", "-", *("-" for _ in names)]
-            if winner is None
-            else [winner["architecture"], number(winner["score"], 4), *_costs(winner["measured"], names)]
-        )
-        cells.append([*(limits.get(name, "-") for name in limited), *found])
-    return [*(f"{name} asked" for name in limited), "winner", "score", *names], cells
+        return limits.get(name, MISSING)
+
+    return asked
+
+
+def _of_winner(row: Mapping[str, Any], key: str, missing: str) -> str:
+    if row["winner"] is None:
+        return missing
+    value = row["winner"][key]
+    return number(value, 4) if isinstance(value, float) else str(value)
+
+
+def _measured(name: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda row: MISSING if row["winner"] is None else quantity(name, row["winner"]["measured"][name])
+
+
+def _predicted(name: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda child: quantity(name, child["predicted"][name])
+
+
+def _front(data: Mapping[str, Any]) -> Section:
+    columns: list[Column[Mapping[str, Any]]] = [
+        Column("architecture", lambda child: child["architecture"], is_text=True),
+        Column("score", lambda child: number(child["score"], 4)),
+        *(Column(name, _predicted(name)) for name in _cost_names(data)),
+    ]
+    words = (
+        f"{data['num_scored']} children scored by {data['searcher']}, seed {data['seed']}; latencies are "
+        f"predicted in the front and measured whole for winners. {_conditions(data)}"
+    )
+    return Section("The front of all children scored", (Table.of(columns, data["front"]), Words(words)))
 
 
 def _problems(data: Mapping[str, Any]) -> list[str]:
-    """Why some budgets have no winner, a line each, and what to mind about the others."""
+    """Say why some budgets have no winner, a line each, and what to mind about the others."""
     found = []
     for row in data["combinations"]:
         if row["problem"]:
             asked = ", ".join(f"{budget['name']} {_limits(budget)}" for budget in row["budgets"])
             found.append(f"{asked}: " + "; ".join(line.strip() for line in row["problem"].splitlines()))
-    trained = {budget["name"]: budget["upper"] for budget in data["trained_within"] if budget["upper"]}
-    wider = [
-        f"{budget['name']} {_limits(budget)}"
-        for row in data["combinations"]
-        for budget in row["budgets"]
-        if budget["upper"] is None or budget["upper"] > trained.get(budget["name"], float("inf"))
-    ]
-    if wider:
-        asked = ", ".join(dict.fromkeys(wider))
+    if wider := _wider_than_trained(data):
         found.append(
-            f"wider than what the supernet was trained within: {asked}; the scores of larger children are of "
-            "weights that were never trained together"
+            f"wider than what the supernet was trained within: {', '.join(wider)}; the scores of larger "
+            "children are of weights that were never trained together"
         )
     return found
 
 
-def _cost_names(data: Mapping[str, Any]) -> list[str]:
+def _wider_than_trained(data: Mapping[str, Any]) -> list[str]:
+    trained = {budget["name"]: budget["upper"] for budget in data["trained_within"] if budget["upper"]}
+    budgets = (budget for row in data["combinations"] for budget in row["budgets"])
+    wider = (
+        f"{budget['name']} {_limits(budget)}"
+        for budget in budgets
+        if budget["upper"] is None or budget["upper"] > trained.get(budget["name"], float("inf"))
+    )
+    return list(dict.fromkeys(wider))
+
+
+def _cost_names(data: Mapping[str, Any]) -> Sequence[str]:
     priced = [child["predicted"] for child in data["front"]]
     priced += [row["nearest"]["predicted"] for row in data["combinations"] if row["nearest"]]
     return list(priced[0]) if priced else []
-
-
-def _costs(costs: Mapping[str, float], names: Sequence[str]) -> list[str]:
-    return [quantity(name, costs[name]) for name in names]
 
 
 def _limits(budget: Mapping[str, Any], *, with_unit: bool = True) -> str:

@@ -1,45 +1,20 @@
-"""The figures of what is known about a supernet: its interference, its ranking, its space's evolution."""
+"""The figures of what is known about a supernet: its interference and its ranking."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bertcompress.report.evolution_plot import evolution_figure
-from bertcompress.report.plots import INK, QUIET, ROLE_COLOURS, STYLE, Plot
-from bertcompress.report.rows import finite
+from bertcompress.report.numbers import finite
+from bertcompress.report.plot import INK, QUIET, ROLE_COLOURS
 
 BEFORE, AFTER = QUIET, ROLE_COLOURS["supernet"]
 KIND_COLOURS = ("#3f88c5", "#e09f3e", "#2a9d6f", "#d1495b", "#8d6cc9", "#5f7a3a", "#b0758f")
 SIGNAL_WORDS = {"input": "input", "output_gradient": "output gradient", "both": "both"}
 BAR_LIMIT = 12
-
-
-def draw_supernet_plots(data: Mapping[str, Any]) -> list[Plot]:
-    """The figures that the data's "interference", "ranking" and "evolution" have numbers for."""
-    with matplotlib.rc_context(STYLE):
-        drawn = [
-            (
-                "interference",
-                "Interference: cosine of a shared operator's gradients in two children, with 90% intervals",
-                interference_figure(data.get("interference") or {}),
-            ),
-            (
-                "ranking",
-                "Ranking: the supernet's score against stand-alone training, beside what costs nothing",
-                ranking_figure(data.get("ranking") or {}),
-            ),
-            (
-                "evolution",
-                "Evolution of the space: fitness of a position's operators, 1 their mean, a cross: dropped",
-                evolution_figure(data.get("evolution") or {}),
-            ),
-        ]
-    return [Plot(name, caption, figure) for name, caption, figure in drawn if figure is not None]
 
 
 def interference_figure(interference: Mapping[str, Any]) -> Figure | None:

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bertcompress.report.plots import QUIET
+from bertcompress.report.plot import QUIET
 from bertcompress.space import KINDS, Operator
 
 NUM_COLUMNS = 4
