@@ -229,6 +229,12 @@ def test_duplicates_are_dropped_from_train_first() -> None:
         "files": [],
         "rows": {"train": 3, "validation": 4, "test": 4},
         "carved": [],
+        "carving": {},
+        "leaks": {
+            "validation_in_train": {"same": 0, "contained": 0, "near": 0},
+            "test_in_train": {"same": 0, "contained": 0, "near": 0},
+            "test_in_validation": {"same": 0, "contained": 0, "near": 0},
+        },
         "duplicates_dropped": {"test": 0, "validation": 1, "train": 4},
         "conflicting_duplicates": 1,
         "look_alike_labels": [],

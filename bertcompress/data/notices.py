@@ -9,6 +9,12 @@ from bertcompress.data.prepare import prepare
 from bertcompress.errors import DataError
 from bertcompress.sources.data import LoadedSource
 
+LEAK_SHARE = 0.01  # of a split's rows: fewer are counted in the report alone
+LEAKS = {
+    "same": "the same but for case and punctuation",
+    "contained": "inside a longer text",
+    "near": "nearly alike",
+}
 READ_OTHERWISE = {
     "blank_lines": "blank lines skipped",
     "rows_with_line_breaks": "rows that span several lines",
@@ -33,9 +39,9 @@ def notices(report: Mapping[str, Any]) -> list[str]:
         conflicting = report["conflicting_duplicates"]
         found.append(f"{dropped} duplicate rows dropped, {conflicting} of them with another label")
     for group in report["look_alike_labels"]:
-        found.append(
-            f"the classes {' and '.join(map(repr, group))} look alike; write them alike if they are one"
-        )
+        names = " and ".join(map(repr, group))
+        found.append(f"the classes {names} look alike; write them alike if they are one")
+    found += [_carving_notice(report), *_leak_notices(report)]
     return [notice for notice in found if notice]
 
 
@@ -44,3 +50,33 @@ def _file_notice(counts: Mapping[str, Any]) -> str:
     if counts.get("quotes") == "none":
         words.append("quotation marks read as text")
     return f"{counts['path']}: {counts['records']} records, {', '.join(words)}" if words else ""
+
+
+def _carving_notice(report: Mapping[str, Any]) -> str:
+    """What kept rows of carved splits from being drawn one by one; nothing where nothing did."""
+    carving, carved = report["carving"], " and ".join(report["carved"])
+    if not carving or not carving["contained"]:
+        return ""
+    dropped = f", {carving['dropped']} dropped" if carving["dropped"] else ""
+    return (
+        f"{carved}: taken from train with the rows that stand inside them; {carving['contained']} rows stand "
+        f"inside others, {carving['kept_in_train']} of them inside several, which stay in train{dropped}"
+    )
+
+
+def _leak_notices(report: Mapping[str, Any]) -> list[str]:
+    """Which share of a held-out split another split gives away, where it is more than a little."""
+    found = []
+    for name, counts in report["leaks"].items():
+        held, other = name.split("_in_")
+        rows = report["rows"][held]
+        given = {kind: count for kind, count in counts.items() if count and kind != "shared_text"}
+        if sum(given.values()) > LEAK_SHARE * rows:
+            words = ", ".join(f"{count} {LEAKS[kind]}" for kind, count in given.items())
+            found.append(f"{other} gives away {sum(given.values())} of {rows} rows of {held}: {words}")
+        if counts.get("shared_text", 0) > rows / 2:
+            found.append(
+                f"{counts['shared_text']} of {rows} pairs of {held} share one text with {other}; if that "
+                "tells the answer, keep them together by data.group_column"
+            )
+    return found

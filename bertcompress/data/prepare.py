@@ -11,6 +11,8 @@ from typing import Any
 
 from datasets import Dataset
 
+from bertcompress.data.carving import carve
+from bertcompress.data.leaks import count_leaks
 from bertcompress.data.rows import Row, Splits, checked_rows, raise_problems
 from bertcompress.sources.data import LoadedSource
 from bertcompress.tasks.labels import look_alikes, shown
@@ -25,6 +27,7 @@ class PreparedData:
     """Three splits of the task's text columns, class ids in its label column, and what was done to get them.
 
     `report` holds `files` (what was read of each), `rows` (by split), `carved` (splits taken from train),
+    `carving` (how, see Carving), `leaks` (rows of one split that another gives away, see count_leaks),
     `duplicates_dropped` (by split), `conflicting_duplicates` (dropped rows whose label differed from the kept
     one) and `look_alike_labels` (class names that differ in case or spaces only).
     """
@@ -43,22 +46,24 @@ def prepare(
     fractions: Mapping[str, float] = FRACTIONS,
     max_rows: Mapping[str, int | None] = NO_LIMITS,
     seed: int = 0,
+    group_column: str | None = None,
 ) -> PreparedData:
     """Check the rows, drop duplicates, and carve what is missing from train, the same for the same seed.
 
     A split that the source has is used as it is, but for duplicates: a text of test is dropped from
-    validation, a text of either from train, and train keeps the first of equal texts. Carved splits keep
-    train's shares of the classes. `fractions` are the shares of train that become test and validation
-    where the source lacks them; `max_rows` is by split as well, and one with more rows is sampled.
+    validation, a text of either from train, and train keeps the first of equal texts. `fractions` are the
+    shares of train that become test and validation where the source lacks them (carving.py): rows whose texts
+    contain each other or are nearly alike, and rows of one group by `group_column`, stay on one side.
+    `max_rows` is by split as well, and one with more rows is sampled.
 
     Raises:
         DataError: a column is missing or of the wrong type, rows are empty, labels do not fit, or a class is
             missing from train; all problems found at one level come together.
     """
-    names, rows = checked_rows(source, text_columns, label_column, label_names)
+    names, rows = checked_rows(source, text_columns, label_column, label_names, group_column)
     dropped, conflicting = _drop_duplicates(rows)
     rng = random.Random(seed)
-    carved = _carve_missing(rows, names, fractions, rng)
+    carved, carving = _carve_missing(rows, names, fractions, seed)
     limited = {name: _limit(rows[name], max_rows.get(name), rng) for name in ("train", "validation", "test")}
     if max_rows.get("train") is not None:
         raise_problems(_class_problems(limited["train"], names, "raise data.max_train_rows"))
@@ -69,6 +74,8 @@ def prepare(
             "files": [dict(counts) for counts in source.files],
             "rows": {name: len(split) for name, split in limited.items()},
             "carved": carved,
+            "carving": carving,
+            "leaks": _leaks(limited),
             "duplicates_dropped": dropped,
             "conflicting_duplicates": conflicting,
             "look_alike_labels": look_alikes(names),
@@ -77,16 +84,26 @@ def prepare(
 
 
 def _carve_missing(
-    rows: Splits, label_names: Sequence[str], fractions: Mapping[str, float], rng: random.Random
-) -> list[str]:
-    """Add, in place, the splits that are missing, each by its fraction of train; their names."""
+    rows: Splits, label_names: Sequence[str], fractions: Mapping[str, float], seed: int
+) -> tuple[list[str], dict[str, int]]:
+    """Add, in place, the splits that are missing, each by its fraction of train; their names and a report."""
     raise_problems(_class_problems(rows["train"], label_names, "leave it out of task.label_names"))
     carved = [name for name in ("test", "validation") if name not in rows]
     raise_problems(_size_problems(rows["train"], label_names, len(carved) + 1))
-    sizes = {name: _carved_sizes(rows["train"], fractions[name]) for name in carved}
-    for name in carved:
-        rows[name] = _carve(rows["train"], sizes[name], rng)
-    return carved
+    if not carved:
+        return [], {}
+    train = rows["train"]
+    carving = carve(train, {name: fractions[name] for name in carved}, seed)
+    for name, numbers in carving.rows.items():
+        rows[name] = [train[number] for number in numbers]
+    return carved, dict(carving.report)
+
+
+def _leaks(rows: Splits) -> dict[str, dict[str, int]]:
+    """What train gives away of validation and test, and validation of test."""
+    others = {"validation_in_train": ("validation", "train"), "test_in_train": ("test", "train"),
+              "test_in_validation": ("test", "validation")}  # fmt: skip
+    return {name: count_leaks(rows[held], rows[other]) for name, (held, other) in others.items()}
 
 
 def _class_problems(train: Sequence[Row], label_names: Sequence[str], remedy: str) -> list[str]:
@@ -132,22 +149,6 @@ def _counts(rows: Sequence[Row]) -> dict[int, int]:
     for row in rows:
         counts[row.label] = counts.get(row.label, 0) + 1
     return counts
-
-
-def _carved_sizes(train: Sequence[Row], fraction: float) -> dict[int, int]:
-    """Rows of each class to carve: its share, at least one."""
-    return {label: max(1, round(fraction * count)) for label, count in sorted(_counts(train).items())}
-
-
-def _carve(train: list[Row], sizes: Mapping[int, int], rng: random.Random) -> list[Row]:
-    """Move the rows of a new split out of `train`, in place; both keep the order of the source."""
-    taken: set[int] = set()
-    for label, size in sizes.items():
-        numbers = [number for number, row in enumerate(train) if row.label == label]
-        taken |= set(rng.sample(numbers, min(size, len(numbers) - 1)))
-    carved = [train[number] for number in sorted(taken)]
-    train[:] = [row for number, row in enumerate(train) if number not in taken]
-    return carved
 
 
 def _limit(rows: list[Row], max_rows: int | None, rng: random.Random) -> list[Row]:

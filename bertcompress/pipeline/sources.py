@@ -55,4 +55,5 @@ def read_texts(recipe: Recipe) -> PreparedData:
             "test": data.max_test_rows,
         },
         seed=recipe.seed,
+        group_column=data.group_column,
     )

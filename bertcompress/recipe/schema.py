@@ -71,6 +71,9 @@ class Data(Section):
         default=0.1, description="share of train, when there is no validation"
     )
     test_fraction: SplitFraction = Field(default=0.1, description="share of train, when there is no test")
+    group_column: str | None = Field(
+        default=None, description="rows with one value here stay on one side of a split taken from train"
+    )
     max_length: Length = Field(default=128, description="tokens; longer texts are cut")
     max_train_rows: Count | None = Field(default=None, description="a seeded sample of train; null: all")
     max_validation_rows: Count | None = Field(

@@ -61,6 +61,7 @@ data:
   # files: {{train: train.csv, validation: dev.csv, test: test.csv}}  # for a folder with its own splits
   validation_fraction: 0.1     # rows to choose models by, taken from train
   test_fraction: 0.1           # rows that are only reported
+  # group_column: author       # rows of one author, conversation, ... stay on one side of these splits
   max_length: {max_length}              # tokens; longer texts are cut
 
 teacher:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
+
+from bertcompress.data.notices import notices
 from bertcompress.data.tokenized import tokenize
 from bertcompress.errors import DataError
 from bertcompress.pipeline.run import SPLITS, Run
@@ -20,6 +23,8 @@ def prepare_data(run: Run) -> None:
         split = tokenize(prepared.splits[name], run.tokenizer, task, run.recipe.data.max_length)
         split.save(run.path("data", f"{name}.safetensors"))
     run.folder.write_json("data/report.json", {"rows": rows, **prepared.report})
+    for notice in notices(prepared.report):
+        run.say(escape(f"data: {notice}"))
     described = {
         "text_columns": list(task.text_columns),
         "label_column": task.label_column,

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pyarrow as pa
+
 from bertcompress.errors import DataError
 from bertcompress.sources.tables.columns import TypedColumns
 from bertcompress.sources.tables.table import Table
@@ -46,7 +48,14 @@ def read_json_list_or_lines(path: Path) -> Table:
     start = next((line.lstrip() for line in lines if line.strip()), "")
     lines.close()
     if not start.startswith("["):
-        return read_json_lines(path)
+        table = read_json_lines(path)
+        names, types = table.columns.column_names, table.columns.schema.types
+        if table.columns.num_rows == 1 and all(map(pa.types.is_nested, types)):
+            raise DataError(
+                f"{path}: found one object that holds {', '.join(names)}; write a list of objects, one a row "
+                "(of pandas: to_json with orient='records')"
+            )
+        return table
     columns = TypedColumns(path)
     for line, row in _elements(path, "".join(read_lines(path, encoding_of(path)))):
         columns.append(line, row)

@@ -20,6 +20,8 @@ OTHER_KINDS = (
     (b"\x1f\x8b", "a gzip archive; unpack it"),
     (b"PK\x03\x04", "a zip archive or a spreadsheet (xlsx); save it as csv in UTF-8"),
     (b"PAR1", "parquet; name it .parquet"),
+    (b"version https://git-lfs", "a pointer of Git LFS; fetch the file itself by `git lfs pull`"),
+    (b"<!DOCTYPE", "an HTML page; download the file itself"),
 )
 
 
