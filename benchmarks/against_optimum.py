@@ -30,8 +30,8 @@ from transformers import BertForSequenceClassification
 from bertcompress.export.audit import audit
 from bertcompress.export.convert import export_onnx
 from bertcompress.export.optimize import timer
-from bertcompress.export.precisions import choose_fusions, write_precisions
 from bertcompress.export.verify import model_logits, shape_cases
+from bertcompress.export.write import choose_fusions, write_precisions
 from bertcompress.measure import (
     CLOCKS,
     Conditions,

@@ -28,16 +28,14 @@ from bertcompress.export.audit import audit
 from bertcompress.export.calibration import random_calibration
 from bertcompress.export.convert import export_onnx
 from bertcompress.export.optimize import CANDIDATES, LOAD_ERRORS, FusionChoice
-from bertcompress.export.precisions import write_precisions
-from bertcompress.export.runtime import FILE_OF
-from bertcompress.export.scales import check_scales
+from bertcompress.export.precisions import PRECISIONS
 from bertcompress.export.verify import compare, reference_of
 from bertcompress.export.weights import check_weights
-from bertcompress.export.widen import NARROWED, check_wiring
+from bertcompress.export.widen import check_wiring
+from bertcompress.export.write import write_precisions
 from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
 from bertcompress.space import IDENTITY, KINDS, Architecture, Dimensions, Operator
 
-PRECISIONS = tuple(FILE_OF)
 WIDTHS = (8, 16, 24, 32, 48, 64, 80, 96, 128)
 HEAD_SIZES = (1, 4, 8, 12, 16, 32)
 POOLINGS = ("cls", "mean", "mean_max")
@@ -63,7 +61,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--number", type=int, default=200, help="architectures")
     parser.add_argument("--only", type=int, metavar="INDEX", help="one architecture, its error raised")
-    parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
+    parser.add_argument("--precisions", nargs="+", default=tuple(PRECISIONS), choices=tuple(PRECISIONS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="export-grid", help="the record's name")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the record is written")
@@ -127,10 +125,9 @@ def check(seed: int, index: int, precisions: list[str]) -> dict[str, Any]:
                 audit(path, architecture, precision=precision)
                 gate = f"{precision}: weights"
                 weights = check_weights(path, model, precision=precision)
-                if precision == "int8_static":
-                    gate = f"{precision}: scales"
-                    check_scales(path, made[precision]["activations"])
-                if precision in NARROWED:
+                gate = f"{precision}: scales"
+                PRECISIONS[precision].check(path, made.get(precision, {}))
+                if PRECISIONS[precision].tolerance is None:
                     gate = f"{precision}: wiring"
                     check_wiring(path, model, weights, reference, precision=precision)
                 gate = f"{precision}: logits"

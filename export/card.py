@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from bertcompress.export.heads import HEADS, SEQUENCE, SPAN, TOKEN, Head
+from bertcompress.export.precisions import PRECISIONS
 from bertcompress.space import Architecture
 
 COLUMNS = (
     "precision", "file", "size, MiB", "p50, ms", "metric", "largest logit error", "same answer as PyTorch",
     "recommended",
 )  # fmt: skip
-# Where a file's scales of activations come from.
-SCALES = {"int8": "as they come (dynamic)", "int8_static": "read off rows of data, once (static)"}
 FOLDER = "PATH/TO/THIS/FOLDER"
 # The class that serves a folder without torch, from which module, and a call of it.
 SERVED_BY = {
@@ -99,10 +98,9 @@ def _how_measured(record: Mapping[str, Any]) -> list[str]:
         "Logits are held against PyTorch's on random ids at many shapes, padded on either side and in the",
         "middle, and on real rows where the export was given some. Weights are compared tensor by tensor.",
     ]
-    for name, scales in SCALES.items():
-        if name in record["precisions"]:
-            bits = "7" if record["precisions"][name]["quantization"]["reduce_range"] else "8"
-            lines.append(f"{name}: weights of {bits} bits, scales of activations {scales}.")
+    for word, entry in record["precisions"].items():
+        if (how := PRECISIONS[word].how_made(entry.get("quantization", {}))) is not None:
+            lines.append(f"{word}: {how}")
     return lines
 
 
@@ -169,14 +167,6 @@ def _limits(record: Mapping[str, Any]) -> list[str]:
         "Latencies hold for the machine and conditions above, not for others.",
         f"A text beyond {record['max_length']} tokens is cut; the network takes {record['longest_input']}.",
     ]
-    if "int8" in record["precisions"]:
-        limits += [
-            "int8 takes its scales over the whole batch: a row's logits depend a little on the rows and the",
-            "  padding beside it. Classify a row alone where the same answer every time counts.",
-        ]
-    if "int8_static" in record["precisions"]:
-        limits += [
-            "int8_static has constant scales: a row's logits do not depend on the rows beside it. What lies",
-            "  beyond the activations of the rows that the scales were read off is cut off.",
-        ]
+    for word in record["precisions"]:
+        limits += PRECISIONS[word].limits
     return [line if line.startswith(" ") else f"- {line}" for line in limits]

@@ -19,14 +19,13 @@ from bertcompress.export.card import model_card
 from bertcompress.export.convert import OPSET, export_onnx
 from bertcompress.export.heads import SEQUENCE
 from bertcompress.export.optimize import FusionChoice, Timer
-from bertcompress.export.precisions import DECIDED_BY, choose_fusions, write_precisions
+from bertcompress.export.precisions import PRECISIONS
 from bertcompress.export.recommend import Trial, precision_problems, recommend
-from bertcompress.export.runtime import FILE_OF
-from bertcompress.export.scales import check_scales
 from bertcompress.export.teachers import TeacherGraph
 from bertcompress.export.verify import check_tokenizer, compare, reference_of
 from bertcompress.export.weights import check_weights
-from bertcompress.export.widen import NARROWED, check_wiring
+from bertcompress.export.widen import check_wiring
+from bertcompress.export.write import choose_fusions, write_precisions
 from bertcompress.measure import machine_key
 from bertcompress.measure.versions import versions
 from bertcompress.model.compact import CompactBertForSequenceClassification
@@ -119,9 +118,8 @@ def _check_files(
         entry["audit"] = audit(path, traced.architecture, precision=precision, num_kept=len(kept))
         weights = check_weights(path, model, precision=precision)
         entry["weights_checked"] = len(weights.matched)
-        if "activations" in made:
-            entry["scales_checked"] = check_scales(path, made["activations"])
-        if precision in NARROWED:
+        entry.update(PRECISIONS[precision].check(path, made))
+        if PRECISIONS[precision].tolerance is None:
             entry["max_logit_error_of_wiring"] = check_wiring(
                 path, model, weights, reference, precision=precision
             )
@@ -182,12 +180,14 @@ def _write_graphs(
 ) -> tuple[dict[str, FusionChoice], dict[str, dict[str, Any]]]:
     """Write the ONNX file of every precision: the fusions by what decided them, and one entry a precision."""
     files: dict[str, dict[str, Any]] = {
-        name: {"file": FILE_OF[name]} for name in FILE_OF if name in precisions
+        word: {"file": precision.file_name} for word, precision in PRECISIONS.items() if word in precisions
     }
     fusions: dict[str, FusionChoice] = {}
-    for decided_by in dict.fromkeys(DECIDED_BY[name] for name in files):
+    for decided_by in dict.fromkeys(PRECISIONS[word].fusions_of for word in files):
         paths = {
-            name: out_dir / entry["file"] for name, entry in files.items() if DECIDED_BY[name] == decided_by
+            word: out_dir / entry["file"]
+            for word, entry in files.items()
+            if PRECISIONS[word].fusions_of == decided_by
         }
         fusion = FusionChoice() if timer is None else choose_fusions(converted, timer, decided_by)
         for name, made in write_precisions(converted, paths, fusion, calibration).items():

@@ -15,16 +15,9 @@ from tokenizers import Encoding, Tokenizer
 
 from bertcompress.errors import DataError, ExportError
 from bertcompress.export.heads import SEQUENCE, Head, head_of_session
+from bertcompress.export.precisions import find_precision
 from bertcompress.measure import run, session
 
-FILE_OF = {
-    "fp32": "model.onnx",
-    "int8": "model_int8.onnx",
-    "int8_static": "model_int8_static.onnx",
-    "fp16": "model_fp16.onnx",
-    "int8_weights": "model_int8_weights.onnx",
-    "int4_weights": "model_int4_weights.onnx",
-}
 Text: TypeAlias = str | tuple[str, str]
 
 
@@ -56,7 +49,7 @@ class OnnxModel:
         self._tokenizer.enable_padding(
             pad_id=pad_id, pad_token=self._tokenizer.id_to_token(pad_id) or "[PAD]"
         )
-        self._session = session(folder / FILE_OF[precision], num_threads, provider)
+        self._session = session(folder / find_precision(precision).file_name, num_threads, provider)
         found = head_of_session(self._session)
         if found != self.head:
             held = "no known head" if found is None else f"a {found.noun}"
@@ -163,9 +156,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _check_folder(folder: Path, precision: str) -> None:
-    if precision not in FILE_OF:
-        raise ExportError(f"precision: {precision!r} is unknown; use one of {', '.join(FILE_OF)}")
-    needed = (FILE_OF[precision], "tokenizer.json", "config.json")
+    needed = (find_precision(precision).file_name, "tokenizer.json", "config.json")
     problems = [f"{name}: missing" for name in needed if not (folder / name).is_file()]
     if problems:
         raise ExportError.from_problems(str(folder), [*problems, "give a folder that an export wrote"])

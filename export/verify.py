@@ -1,7 +1,7 @@
 """Does an exported file compute what the PyTorch model computes? Asked over the shapes that break exports.
 
-fp32 and fp16 have to agree to their TOLERANCES; the others are other networks by design, so their error is
-measured, not judged: the task metric on real data judges them."""
+fp32 and fp16 have to agree to the tolerance that their precision declares; the others are other networks by
+design, so their error is measured, not judged: the task metric on real data judges them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ from bertcompress.export.heads import (
     stacked,
 )
 from bertcompress.export.optimize import LOAD_ERRORS
+from bertcompress.export.precisions import find_precision
 from bertcompress.measure import run, session
 from bertcompress.measure.session import as_one
 from bertcompress.sources.limits import input_limits
 
-# Of logits of order one. Half precision has 11 bits, and a chain of roundings loses some of them.
-TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2}
 # Texts on which tokenizers part ways: case, accents, punctuation, whitespace, other scripts, emoji, length.
 PROBES = (
     "a",
@@ -150,13 +149,15 @@ def compare(
     """Hold a file's logits against PyTorch's. Agreement is the share of rows with the same answer.
 
     It is of real rows alone where there are some, and of tokens or positions where these are answered.
-    `tolerance`, of TOLERANCES if not given, is for logits of order one or more, and shrinks with them below.
+    `tolerance`, that of the precision if not given, is for logits of order one or more; below it shrinks
+    with them.
 
     Raises:
         VerificationError: the file does not load or run, a logit is off by more than the tolerance, or
             any logit is not finite or of another shape.
     """
-    limit = reference.scale * (TOLERANCES.get(precision, np.inf) if tolerance is None else tolerance)
+    allowed = find_precision(precision).tolerance if tolerance is None else tolerance
+    limit = reference.scale * (np.inf if allowed is None else allowed)
     problems: list[str] = []
     errors: dict[str, float] = {}
     agreed: dict[str, np.ndarray] = {}

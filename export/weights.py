@@ -20,6 +20,7 @@ from torch import nn
 
 from bertcompress.errors import VerificationError
 from bertcompress.export.packing import unpacked
+from bertcompress.export.precisions import find_precision
 from bertcompress.export.weight_only import BLOCK_SCALES, BLOCKED
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]
@@ -119,7 +120,7 @@ def _match(path: Path, model: nn.Module, precision: str) -> FileWeights:
 
 def _stored(value: np.ndarray, precision: str) -> np.ndarray:
     """A parameter in the type that a file of the precision keeps what it does not quantize in."""
-    return convert_np_to_float16(value) if precision == "fp16" else value
+    return convert_np_to_float16(value) if find_precision(precision).floats == "float16" else value
 
 
 def _key(value: np.ndarray) -> Key:

@@ -20,11 +20,10 @@ from transformers import PreTrainedModel
 
 from bertcompress.errors import VerificationError
 from bertcompress.export.optimize import save_model
-from bertcompress.export.verify import TOLERANCES, Reference, compare, model_logits
+from bertcompress.export.precisions import PRECISIONS
+from bertcompress.export.verify import Reference, compare, model_logits
 from bertcompress.export.weights import FileWeights
 
-# What is to be asked of these files: logits of the others tell it themselves.
-NARROWED = ("int8", "int8_static", "int8_weights", "int4_weights")
 ROUNDING = ("DynamicQuantizeLinear", "QuantizeLinear")
 _WIDE = " in fp32"
 
@@ -34,6 +33,7 @@ def check_wiring(
 ) -> float:
     """Hold a file, its activations unrounded, against the model with the file's weights; the largest error.
 
+    Asked of files whose precision has no tolerance: of the others the logits tell it themselves.
     `weights` are what `check_weights` found in the file; `reference` has the inputs.
 
     Raises:
@@ -49,7 +49,10 @@ def check_wiring(
     with tempfile.TemporaryDirectory() as folder:
         widened = widen(path, Path(folder) / "widened.onnx")
         found = compare(
-            widened, replace(reference, logits=logits), precision=precision, tolerance=TOLERANCES["fp32"]
+            widened,
+            replace(reference, logits=logits),
+            precision=precision,
+            tolerance=PRECISIONS["fp32"].tolerance,
         )
     return found.max_logit_error
 

@@ -17,7 +17,7 @@ from exported_folders import TEXTS, compact, stock, tokenizer, write_folder
 
 from bertcompress.export.card import FOLDER, model_card
 from bertcompress.export.folder import export_folder
-from bertcompress.export.runtime import FILE_OF
+from bertcompress.export.precisions import PRECISIONS
 from bertcompress.export.weight_only import WeightOnly
 from bertcompress.model import CompactBertForSequenceClassification
 from bertcompress.space import Pooling
@@ -106,7 +106,7 @@ def test_what_holds_for_a_kind_of_int8_alone_is_said_where_it_is(
 ) -> None:
     entries = record["precisions"] | {"int8_static": record["precisions"]["int8"]}
     entries["int4_weights"] = entries["int8"] | {"quantization": WeightOnly(4).to_dict()}
-    kept = {name: entries[name] | {"file": FILE_OF[name]} for name in precisions}
+    kept = {name: entries[name] | {"file": PRECISIONS[name].file_name} for name in precisions}
     card = model_card({**record, "precisions": kept}, {})
     for words, name in {
         "- int8 takes its scales over the whole batch: a row's logits depend": "int8",
@@ -117,7 +117,7 @@ def test_what_holds_for_a_kind_of_int8_alone_is_said_where_it_is(
         "scales of activations read off rows of data": "int8_static",
     }.items():
         assert (words in card) is (name in precisions)
-    assert f'file_name="{FILE_OF[precisions[0]]}"' in card
+    assert f'file_name="{PRECISIONS[precisions[0]].file_name}"' in card
 
 
 def test_the_instructions_for_transformers_work(folder: Path) -> None:

@@ -19,9 +19,9 @@ from bertcompress.export.audit import audit
 from bertcompress.export.convert import export_onnx
 from bertcompress.export.optimize import CANDIDATES, optimize, timer
 from bertcompress.export.packing import pack_projections
-from bertcompress.export.precisions import choose_fusions, write_precisions
 from bertcompress.export.verify import compare, graph_logits, reference_of, verify
 from bertcompress.export.weights import check_weights
+from bertcompress.export.write import choose_fusions, write_precisions
 from bertcompress.measure import Conditions
 
 

@@ -18,7 +18,8 @@ from bertcompress.errors import DataError, ExportError, VerificationError
 from bertcompress.export.calibration import random_calibration
 from bertcompress.export.folder import Rows, export_folder
 from bertcompress.export.heads import SEQUENCE, SPAN, TOKEN, Head, choices, same_answers, stacked
-from bertcompress.export.runtime import FILE_OF, OnnxClassifier
+from bertcompress.export.precisions import PRECISIONS
+from bertcompress.export.runtime import OnnxClassifier
 from bertcompress.export.runtime_tokens import OnnxQuestionAnswerer, OnnxTokenClassifier, join_labels
 from bertcompress.export.teachers import AUTO_CLASSES
 from bertcompress.export.verify import feed_logits, reference_of
@@ -49,7 +50,7 @@ def folders(
         teacher = make_teacher(request.param, head)
         limits = input_limits(teacher.config.to_dict())
         rows = Rows(calibration=random_calibration(limits.vocab_size, limits.max_length))
-        export_folder(teacher, tokenizer, names, found[head], precisions=tuple(FILE_OF), rows=rows)
+        export_folder(teacher, tokenizer, names, found[head], precisions=tuple(PRECISIONS), rows=rows)
     return found
 
 
@@ -65,7 +66,7 @@ def pytorch(folder: Path, head: Head, *texts: str) -> Any:
 
 def test_every_file_has_the_outputs_of_its_head(folders: dict[Head, Path]) -> None:
     for head, folder in folders.items():
-        for file in FILE_OF.values():
+        for file in [precision.file_name for precision in PRECISIONS.values()]:
             graph = onnx.load(folder / file).graph
             assert tuple(output.name for output in graph.output) == head.outputs
         card = (folder / "README.md").read_text(encoding="utf-8")
@@ -78,7 +79,7 @@ def test_every_file_has_the_outputs_of_its_head(folders: dict[Head, Path]) -> No
 def test_the_head_stays_in_fp32(folders: dict[Head, Path], precision: str) -> None:
     for head, folder in folders.items():
         model = AUTO_CLASSES[head].from_pretrained(folder)
-        found = check_weights(folder / FILE_OF[precision], model, precision=precision).matched
+        found = check_weights(folder / PRECISIONS[precision].file_name, model, precision=precision).matched
         narrowed = {name for key, name in found.items() if key.endswith((QUANTIZED, *BLOCKED)) and name}
         assert len(narrowed) > 10
         assert not [name for name in narrowed if "classifier" in name or "qa_outputs" in name]
@@ -222,13 +223,14 @@ def test_batches_of_different_lengths_are_judged_together(folders: dict[Head, Pa
         for ids in (np.full((2, 4), 5), np.full((1, 7), 6))
     ]
     shapes = {
-        head.task: feed_logits(folder / FILE_OF["fp32"], feeds).shape for head, folder in folders.items()
+        head.task: feed_logits(folder / PRECISIONS["fp32"].file_name, feeds).shape
+        for head, folder in folders.items()
     }
     assert shapes == {SEQUENCE.task: (3, 3), TOKEN.task: (15, 3), SPAN.task: (6, 7)}
 
 
 def test_a_file_or_model_of_no_known_head_is_refused(folders: dict[Head, Path], tmp_path: Path) -> None:
-    proto = onnx.load(folders[SEQUENCE] / FILE_OF["fp32"])
+    proto = onnx.load(folders[SEQUENCE] / PRECISIONS["fp32"].file_name)
     proto.graph.output[0].name = "scores"
     next(node for node in proto.graph.node if "logits" in node.output).output[0] = "scores"
     onnx.save(proto, tmp_path / "model.onnx")

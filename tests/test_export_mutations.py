@@ -22,17 +22,17 @@ from bertcompress.export.calibration import random_calibration
 from bertcompress.export.convert import export_onnx
 from bertcompress.export.optimize import FusionChoice
 from bertcompress.export.packing import PACKED
-from bertcompress.export.precisions import write_precisions
-from bertcompress.export.runtime import FILE_OF
+from bertcompress.export.precisions import PRECISIONS
 from bertcompress.export.scales import check_scales
 from bertcompress.export.static import Ranges
 from bertcompress.export.verify import Reference, compare, reference_of
 from bertcompress.export.weights import check_weights
-from bertcompress.export.widen import NARROWED, check_wiring
+from bertcompress.export.widen import check_wiring
+from bertcompress.export.write import write_precisions
 from bertcompress.model import CompactBertForSequenceClassification
 
 CHAIN = ("mha2", "conv3", "ffn48", "mha4")
-PRECISIONS = ("fp32", "int8", "int8_static", "int4_weights")
+DAMAGED = ("fp32", "int8", "int8_static", "int4_weights")
 Mutant = tuple[str, onnx.ModelProto]
 DENSE = ("MatMul", "MatMulNBits", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
 # Inputs of these may change places.
@@ -66,7 +66,7 @@ def made(
     """A file of each precision, and the ranges of activations that calibration found."""
     folder = tmp_path_factory.mktemp("mutations")
     converted = export_onnx(model, folder / "converted.onnx")
-    paths = {precision: folder / FILE_OF[precision] for precision in PRECISIONS}
+    paths = {precision: folder / PRECISIONS[precision].file_name for precision in DAMAGED}
     quantized = write_precisions(converted, paths, calibration=random_calibration(97, 40))
     return paths, quantized["int8_static"]["activations"]
 
@@ -97,7 +97,7 @@ def gate(
         weights = check_weights(path, model, precision=precision)
         if precision == "int8_static":
             check_scales(path, made[1])
-        if precision in NARROWED:
+        if PRECISIONS[precision].tolerance is None:
             check_wiring(path, model, weights, reference, precision=precision)
         compare(path, reference, precision=precision)
 
@@ -258,7 +258,7 @@ def test_the_files_themselves_pass(
         gate(onnx.load(path), precision)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", DAMAGED)
 def test_a_fault_in_any_tensor_is_caught(
     files: dict[str, Path], gate: Callable[[onnx.ModelProto, str], None], precision: str
 ) -> None:
@@ -291,7 +291,7 @@ def test_a_fault_in_any_activation_scale_is_caught(
     assert survivors(mutants, gate, "int8_static") == []
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", DAMAGED)
 @pytest.mark.parametrize("kind", list(NODE_MUTATIONS))
 def test_a_fault_in_any_node_is_caught(
     files: dict[str, Path], gate: Callable[[onnx.ModelProto, str], None], kind: str, precision: str

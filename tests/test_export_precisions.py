@@ -19,17 +19,17 @@ from bertcompress.export.audit import audit
 from bertcompress.export.calibration import Calibration, logit_change, random_calibration
 from bertcompress.export.convert import export_onnx
 from bertcompress.export.optimize import CANDIDATES, optimize
-from bertcompress.export.precisions import write_precisions
+from bertcompress.export.precisions import PRECISIONS
 from bertcompress.export.quantize import quantize_int8
 from bertcompress.export.recommend import Trial, precision_problems, recommend
-from bertcompress.export.runtime import FILE_OF
 from bertcompress.export.sensitivity import keep_sensitive, layer_groups
 from bertcompress.export.static import LEVELS, activation_ranges, dense_inputs, scaling
 from bertcompress.export.verify import compare, feed_logits, reference_of
 from bertcompress.export.weights import check_weights
+from bertcompress.export.write import write_precisions
 from bertcompress.model import CompactBertForSequenceClassification
 
-NARROWED = [name for name in FILE_OF if name != "fp32"]
+NARROWED = [word for word in PRECISIONS if word != "fp32"]
 
 
 def random_rows(number: int, length: int = 12, seed: int = 1) -> Calibration:
@@ -53,7 +53,7 @@ def converted(model: CompactBertForSequenceClassification, tmp_path_factory: pyt
 def files(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A file of every precision."""
     folder = tmp_path_factory.mktemp("precisions")
-    paths = {precision: folder / name for precision, name in FILE_OF.items()}
+    paths = {word: folder / precision.file_name for word, precision in PRECISIONS.items()}
     write_precisions(converted, paths, calibration=random_rows(32))
     return paths
 
@@ -63,7 +63,7 @@ def fp32(converted: Path) -> Path:
     return optimize(converted, converted.with_name("fp32.onnx"))
 
 
-@pytest.mark.parametrize("precision", list(FILE_OF))
+@pytest.mark.parametrize("precision", list(PRECISIONS))
 def test_every_precision_passes_every_gate(
     files: dict[str, Path], model: CompactBertForSequenceClassification, precision: str
 ) -> None:
@@ -79,7 +79,7 @@ def test_every_precision_passes_every_gate(
 def test_every_choice_of_fusions_is_narrowed(
     converted: Path, tmp_path: Path, model: CompactBertForSequenceClassification, fusion: str
 ) -> None:
-    paths = {precision: tmp_path / name for precision, name in FILE_OF.items()}
+    paths = {word: tmp_path / precision.file_name for word, precision in PRECISIONS.items()}
     write_precisions(converted, paths, CANDIDATES[fusion], random_calibration(97, 40))
     reference = reference_of(model)
     for precision, path in paths.items():
@@ -89,7 +89,7 @@ def test_every_choice_of_fusions_is_narrowed(
 
 def test_the_narrowest_feed_forward_is_found_in_every_precision(tmp_path: Path) -> None:
     model = compact_model(("ffn1", "mha1"))
-    paths = {precision: tmp_path / name for precision, name in FILE_OF.items()}
+    paths = {word: tmp_path / precision.file_name for word, precision in PRECISIONS.items()}
     write_precisions(export_onnx(model, tmp_path / "c.onnx"), paths, calibration=random_calibration(97, 40))
     for precision, path in paths.items():
         audit(path, model.architecture, precision=precision)
@@ -258,7 +258,7 @@ def test_labels_judge_where_there_are_some() -> None:
 
 
 def entries(*names: str) -> dict[str, dict[str, object]]:
-    return {name: {"file": FILE_OF[name]} for name in names}
+    return {name: {"file": PRECISIONS[name].file_name} for name in names}
 
 
 def clock(milliseconds: Mapping[str, float]) -> Trial:
@@ -276,7 +276,7 @@ def test_fp16_is_recommended_on_gpus_alone() -> None:
 
 
 def test_a_slow_int8_says_what_the_processor_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bertcompress.export.recommend.needs_reduced_range", lambda: True)
+    monkeypatch.setattr("bertcompress.export.quantize.needs_reduced_range", lambda: True)
     files = entries("fp32", "int8", "int4_weights")
     recommend(files, Path(), clock({"fp32": 1.0, "int8": 1.5, "int4_weights": 1.5}))
     assert "(1.50 against 1.00 ms, without VNNI)" in str(files["int8"]["reason"])
@@ -296,7 +296,7 @@ def test_a_slow_int8_says_what_the_processor_lacks(monkeypatch: pytest.MonkeyPat
 def test_what_cannot_be_written_says_why(words: list[str], message: str) -> None:
     (problem,) = precision_problems(words, None)
     assert message in problem
-    assert precision_problems(list(FILE_OF), random_rows(2)) == []
+    assert precision_problems(list(PRECISIONS), random_rows(2)) == []
 
 
 def test_static_wants_rows(converted: Path, tmp_path: Path) -> None:

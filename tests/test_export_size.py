@@ -11,9 +11,9 @@ from bertcompress.errors import ExportError
 from bertcompress.export.calibration import random_calibration
 from bertcompress.export.convert import export_onnx
 from bertcompress.export.optimize import FusionChoice
-from bertcompress.export.precisions import write_precisions
-from bertcompress.export.runtime import FILE_OF
+from bertcompress.export.precisions import PRECISIONS
 from bertcompress.export.size import MIB, estimate_size_mib
+from bertcompress.export.write import write_precisions
 from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification
 from bertcompress.space import Architecture, Dimensions, Operator
 
@@ -38,7 +38,7 @@ def trained_like(architecture: Architecture) -> CompactBertForSequenceClassifica
 def test_the_estimate_is_next_to_the_file(tmp_path: Path, dimensions: Dimensions, names: list[str]) -> None:
     architecture = Architecture(dimensions, tuple(map(Operator.parse, names)))
     converted = export_onnx(trained_like(architecture), tmp_path / "converted.onnx")
-    paths = {precision: tmp_path / f"{precision}.onnx" for precision in FILE_OF}
+    paths = {precision: tmp_path / f"{precision}.onnx" for precision in PRECISIONS}
     calibration = random_calibration(dimensions.vocab_size, dimensions.max_position_embeddings)
     write_precisions(converted, paths, FusionChoice(branch_attention=True), calibration)
     for precision, path in paths.items():
@@ -46,7 +46,7 @@ def test_the_estimate_is_next_to_the_file(tmp_path: Path, dimensions: Dimensions
         assert estimate_size_mib(architecture, precision) == pytest.approx(size_mib, rel=0.005), precision
 
 
-@pytest.mark.parametrize("precision", list(FILE_OF))
+@pytest.mark.parametrize("precision", list(PRECISIONS))
 def test_the_estimate_is_a_sum_over_operators(precision: str) -> None:
     dimensions = Dimensions(1000, 96, 32, 32, 2, "mean")
 

@@ -28,7 +28,8 @@ from bertcompress.errors import TeacherError
 from bertcompress.export.calibration import random_calibration
 from bertcompress.export.folder import Rows, export_folder
 from bertcompress.export.heads import HEADS, SEQUENCE, SPAN, Head
-from bertcompress.export.runtime import FILE_OF, OnnxClassifier
+from bertcompress.export.precisions import PRECISIONS
+from bertcompress.export.runtime import OnnxClassifier
 from bertcompress.export.teachers import (
     AUTO_CLASSES,
     FAMILIES,
@@ -86,7 +87,7 @@ def test_a_teacher_exports_with_its_fusions_and_serves(
     limits = input_limits(teacher.config.to_dict())
     rows = Rows(calibration=random_calibration(limits.vocab_size, limits.max_length))
     record = export_folder(
-        teacher, tokenizer, ("bad", "fair", "good"), tmp_path, precisions=tuple(FILE_OF), rows=rows
+        teacher, tokenizer, ("bad", "fair", "good"), tmp_path, precisions=tuple(PRECISIONS), rows=rows
     )
     found = {precision: entry["audit"]["found"] for precision, entry in record["precisions"].items()}
     assert (found["fp32"]["MultiHeadAttention"], found["fp32"]["BiasGelu"]) == (2, 2)
@@ -106,7 +107,7 @@ def test_a_teacher_exports_with_its_fusions_and_serves(
     feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
     np.testing.assert_allclose(classifier.logits(ids), model_logits(loaded, feed), atol=1e-5)
     assert classifier.classify(["good film", "a very bad film " * 30])[0]["label"] in {"bad", "fair", "good"}
-    for precision in FILE_OF:
+    for precision in PRECISIONS:
         narrowed = OnnxClassifier(tmp_path, precision).logits(ids)
         np.testing.assert_allclose(narrowed, classifier.logits(ids), atol=1.0)
 

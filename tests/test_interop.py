@@ -16,7 +16,8 @@ from exported_folders import TEXTS, compact, stock, stock_of_head, tokenizer, wr
 
 from bertcompress.export.card import FOLDER
 from bertcompress.export.heads import TOKEN
-from bertcompress.export.runtime import FILE_OF, OnnxClassifier, OnnxModel
+from bertcompress.export.precisions import PRECISIONS
+from bertcompress.export.runtime import OnnxClassifier, OnnxModel
 from bertcompress.export.runtime_tokens import OnnxQuestionAnswerer, OnnxTokenClassifier
 
 ROOT = Path(__file__).parent.parent
@@ -48,8 +49,8 @@ WITHOUT_BERTCOMPRESS = "import sys; sys.modules['bertcompress'] = None\n"
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A compact and a stock model, exported in every precision."""
     root = tmp_path_factory.mktemp("exported")
-    write_folder(compact(), root / "compact", precisions=tuple(FILE_OF))
-    write_folder(stock(), root / "stock", precisions=tuple(FILE_OF))
+    write_folder(compact(), root / "compact", precisions=tuple(PRECISIONS))
+    write_folder(stock(), root / "stock", precisions=tuple(PRECISIONS))
     return root
 
 
@@ -92,12 +93,12 @@ def expected_logits(folder: Path, precision: str) -> np.ndarray:
     )
 
 
-@pytest.mark.parametrize("precision", FILE_OF)
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ["compact", "stock"])
 def test_optimum_loads_a_folder_as_its_card_says(folders: Path, name: str, precision: str) -> None:
     folder = folders / name
     (program,) = [program for program in programs_of(folder) if "optimum" in program]
-    program = program.replace(FILE_OF["fp32"], FILE_OF[precision])
+    program = program.replace(PRECISIONS["fp32"].file_name, PRECISIONS[precision].file_name)
     found = logits_in_optimum(WITHOUT_BERTCOMPRESS + program)
     np.testing.assert_allclose(found, expected_logits(folder, precision), rtol=0, atol=1e-4)
 
@@ -142,7 +143,7 @@ def test_three_packages_serve(folders: Path) -> None:
     assert [line.split("  ")[0] for line in printed.splitlines()] == expected
 
 
-@pytest.mark.parametrize("precision", FILE_OF)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_this_package_serves_with_three_others(folders: Path, precision: str) -> None:
     (program,) = [program for program in programs_of(folders / "compact") if "OnnxClassifier" in program]
     program = program.replace('precision="fp32"', f'precision="{precision}"')

@@ -22,6 +22,7 @@ WITHOUT_TORCH = (
     "bertcompress.measure", "bertcompress.cli.options", "bertcompress.cli.export_commands",
     "bertcompress.cli.latency_commands", "bertcompress.cli.supernet_commands",
     "bertcompress.cli.search_commands", "bertcompress.cli.app", "bertcompress.export.runtime",
+    "bertcompress.export.precisions",
 )  # fmt: skip
 # Besides torch, what loads it or takes about as long.
 HEAVY = ("torch", "transformers", "accelerate", "datasets")

@@ -19,11 +19,11 @@ from bertcompress.export.audit import audit
 from bertcompress.export.calibration import random_calibration
 from bertcompress.export.convert import export_onnx
 from bertcompress.export.optimize import optimize
-from bertcompress.export.precisions import write_precisions
-from bertcompress.export.runtime import FILE_OF
+from bertcompress.export.precisions import PRECISIONS
 from bertcompress.export.size import MIB, estimate_size_mib
 from bertcompress.export.verify import verify
 from bertcompress.export.weights import check_weights
+from bertcompress.export.write import write_precisions
 from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification, bert_dimensions
 from bertcompress.model.operators import MODULES
 from bertcompress.recipe.schema import Space
@@ -169,7 +169,7 @@ def test_padding_never_changes_a_logit(word: str, pooling: Pooling, padded_batch
 def test_onnx_runtime_computes_what_pytorch_does_in_every_precision(word: str, tmp_path: Path) -> None:
     model = build(*operators_of(word))
     converted = export_onnx(model, tmp_path / "converted.onnx")
-    paths = {precision: tmp_path / f"{precision}.onnx" for precision in FILE_OF}
+    paths = {precision: tmp_path / f"{precision}.onnx" for precision in PRECISIONS}
     write_precisions(converted, paths, calibration=random_calibration(97, 40))
     for precision, path in paths.items():
         audit(path, model.architecture, precision=precision)

@@ -9,6 +9,7 @@ import typer
 
 from bertcompress.cli.options import plain_errors
 from bertcompress.errors import DataError, ExportError
+from bertcompress.export.precisions import PRECISIONS
 
 # Texts are cut there for the calibration, unless the user says where: longer ones change no range.
 CALIBRATED_LENGTH, CALIBRATED_ROWS = 128, 256
@@ -17,9 +18,7 @@ CALIBRATED_LENGTH, CALIBRATED_ROWS = 128, 256
 def export_model(
     source: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a Hub id, or package:NAME.")],
     output: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
-    precisions: Annotated[
-        str, typer.Option(help="Files to write: fp32, int8, int8_static, fp16, int8_weights, int4_weights.")
-    ] = "fp32,int8",
+    precisions: Annotated[str, typer.Option(help=f"Files to write: {', '.join(PRECISIONS)}.")] = "fp32,int8",
     calibration: Annotated[
         Path | None,
         typer.Option(help="A file with a text a line, for int8_static; int8 then spares what it would harm."),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bertcompress.errors import DataError
-from bertcompress.export.runtime import FILE_OF
+from bertcompress.export.precisions import PRECISIONS
 from bertcompress.measure import (
     Conditions,
     LatencySummary,
@@ -145,7 +145,7 @@ def origin(provider: str = "cpu") -> dict[str, Any]:
 
 def precision_of(path: Path) -> str:
     """The precision that an exported file's name tells: model_int8.onnx is int8, model.onnx is fp32."""
-    endings = {precision: Path(name).stem.removeprefix("model") for precision, name in FILE_OF.items()}
+    endings = {word: Path(each.file_name).stem.removeprefix("model") for word, each in PRECISIONS.items()}
     matching = [name for name, ending in endings.items() if ending and path.stem.endswith(ending)]
     return matching[0] if matching else "fp32"
 

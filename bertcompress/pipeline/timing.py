@@ -9,7 +9,8 @@ from pathlib import Path
 from bertcompress.export.calibration import random_calibration
 from bertcompress.export.convert import export_onnx
 from bertcompress.export.optimize import FusionChoice
-from bertcompress.export.precisions import write_precisions
+from bertcompress.export.precisions import PRECISIONS
+from bertcompress.export.write import write_precisions
 from bertcompress.latency.store import LatencyStore
 from bertcompress.latency.table import measure_architectures_ms
 from bertcompress.measure import Conditions, best_clock, machine_key
@@ -32,9 +33,11 @@ def export_model(
     with tempfile.TemporaryDirectory(prefix="bertcompress-export-") as folder:
         converted = export_onnx(model, Path(folder) / "converted.onnx")
         dimensions = model.architecture.dimensions
-        calibration = random_calibration(dimensions.vocab_size, dimensions.max_position_embeddings)
+        calibration = None
+        if any(PRECISIONS[word].needs_rows for word in paths):
+            calibration = random_calibration(dimensions.vocab_size, dimensions.max_position_embeddings)
         fusion = FusionChoice(branch_attention=provider == "cpu")
-        write_precisions(converted, paths, fusion, calibration if "int8_static" in paths else None)
+        write_precisions(converted, paths, fusion, calibration)
 
 
 def export_architecture(architecture: Architecture, path: Path, conditions: Conditions) -> None:

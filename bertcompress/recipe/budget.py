@@ -6,7 +6,8 @@ from typing import Annotated, Any, Self, TypeAlias
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from bertcompress.recipe.section import Count, Length, Positive, Precision, Provider, Section
+from bertcompress.recipe.section import Count, Length, Positive, Provider, Section
+from bertcompress.space.precisions import PrecisionWord
 
 CONDITIONS = ("batch_size", "sequence_length", "num_threads", "precision", "provider")
 # What a limit's form adds to the place of an error, which no key can be called.
@@ -84,7 +85,7 @@ class LatencyBudget(Section):
     batch_size: Count | None = Field(default=None, description="rows a call")
     sequence_length: Length | None = Field(default=None, description="tokens a row")
     num_threads: Count | None = Field(default=None, description="threads of ONNX Runtime")
-    precision: Precision | None = Field(default=None, description="the exported file that is timed")
+    precision: PrecisionWord | None = Field(default=None, description="the exported file that is timed")
     provider: Provider | None = Field(default=None, description="ONNX Runtime's execution provider")
     latency_ms: Limit | None = Field(default=None, description="p50")
     speedup: Limit | None = Field(

@@ -14,7 +14,6 @@ from bertcompress.recipe.section import (
     Fraction,
     Length,
     Positive,
-    Precision,
     Provider,
     Rate,
     Section,
@@ -25,6 +24,7 @@ from bertcompress.recipe.section import (
 )
 from bertcompress.recipe.supernet import Supernet
 from bertcompress.space import KINDS
+from bertcompress.space.precisions import NEED_ROWS, PrecisionWord
 
 SplitFraction: TypeAlias = Annotated[float, Field(gt=0, lt=0.5)]
 SPLITS = ("train", "validation", "test")
@@ -141,7 +141,7 @@ class Latency(Section):
     batch_size: Count = Field(default=1, description="rows a call")
     sequence_length: Length = Field(default=32, description="tokens a row")
     num_threads: Count = Field(default=1, description="threads of ONNX Runtime")
-    precision: Precision = Field(default="fp32", description="the exported file that is timed")
+    precision: PrecisionWord = Field(default="fp32", description="the exported file that is timed")
     provider: Provider = Field(default="cpu", description="ONNX Runtime's execution provider")
     num_chains: Annotated[int, Field(ge=4)] = Field(
         default=16, description="chains to fit the cost table on, two a cost at least"
@@ -214,7 +214,7 @@ class Student(Section):
 class Export(Section):
     """What is written for serving."""
 
-    precisions: Annotated[tuple[Precision, ...], AfterValidator(different)] = Field(
+    precisions: Annotated[tuple[PrecisionWord, ...], AfterValidator(different)] = Field(
         default=("fp32", "int8"), min_length=1, description="an ONNX file for each"
     )
     max_metric_drop: Share = Field(default=0.01, description="a precision that loses more is not recommended")
@@ -224,9 +224,11 @@ class Export(Section):
 
     @model_validator(mode="after")
     def _static_has_rows(self) -> Self:
-        if "int8_static" in self.precisions and not self.calibration_rows:
+        scaled = [word for word in self.precisions if word in NEED_ROWS]
+        if scaled and not self.calibration_rows:
+            words = ", ".join(scaled)
             raise ValueError(
-                "export.calibration_rows is 0, and int8_static takes its scales from them; raise it"
+                f"export.calibration_rows is 0, and {words} takes its scales from them; raise it"
             )
         return self
 

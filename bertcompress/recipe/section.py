@@ -15,7 +15,6 @@ Fraction: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Rate: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 Weight: TypeAlias = Annotated[float, Field(ge=0)]
-Precision: TypeAlias = Literal["fp32", "int8", "int8_static", "fp16", "int8_weights", "int4_weights"]
 Provider: TypeAlias = Literal["cpu", "cuda"]
 
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from bertcompress.space.precisions import PRECISION_WORDS
+
 
 def recipe_name(source: str) -> str:
     """The name of a file, folder or package as a recipe's: lower case, words joined by hyphens."""
@@ -27,6 +29,7 @@ def render_recipe(
         source=_quoted(source),
         max_length=max_length,
         sequence_length=min(max_length, 128),
+        precisions=", ".join(PRECISION_WORDS),
     )
 
 
@@ -104,6 +107,6 @@ student:
   baseline: true               # also train a hand-designed BERT of the winner's size, to judge the search by
 
 export:
-  precisions: [fp32, int8]     # and int8_static, fp16 (for GPUs), int8_weights, int4_weights
+  precisions: [fp32, int8]     # {precisions}; fp16 is for GPUs
   max_metric_drop: 0.01        # a file that loses more is not recommended, and int8 spares what it harms most
 """

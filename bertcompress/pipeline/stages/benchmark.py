@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bertcompress.export.runtime import FILE_OF
+from bertcompress.export.precisions import PRECISIONS
 from bertcompress.latency.benchmark import benchmark
 from bertcompress.measure import CLOCKS, Conditions, best_clock, measure_files
 from bertcompress.pipeline.roles import roles
@@ -18,7 +18,7 @@ def run_benchmark(run: Run) -> None:
     """Time every exported file at the conditions of every latency first, then over the recipe's grid."""
     chosen = run.recipe.benchmark
     files = {
-        f"{role}/{precision}": run.path("export", role, FILE_OF[precision])
+        f"{role}/{precision}": run.path("export", role, PRECISIONS[precision].file_name)
         for role in roles(run)
         for precision in run.recipe.export.precisions
     }
