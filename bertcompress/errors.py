@@ -57,4 +57,8 @@ class MissingExtraError(BertCompressError):
 
 
 class LaunchError(BertCompressError):
-    """The processes of a launch cannot work together."""
+    """The processes of a launch, or the machines of a cluster, cannot work together."""
+
+
+class JobError(BertCompressError):
+    """One of several independent jobs failed, or lost its worker again and again; the message names it."""

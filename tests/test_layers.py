@@ -18,6 +18,7 @@ SEES_A_RECIPE = {"recipe", "pipeline", "cli"}
 WITHOUT_TORCH = (
     "bertcompress", "bertcompress.errors", "bertcompress.files", "bertcompress.space", "bertcompress.recipe",
     "bertcompress.recipe.template", "bertcompress.sources.teacher", "bertcompress.training.processes",
+    "bertcompress.training.parallel",
     "bertcompress.diagnostics.children_alone", "bertcompress.pipeline", "bertcompress.pipeline.run_folder",
     "bertcompress.measure", "bertcompress.cli.options", "bertcompress.cli.export_commands",
     "bertcompress.cli.latency_commands", "bertcompress.cli.supernet_commands",
