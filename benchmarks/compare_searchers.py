@@ -59,7 +59,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     make.add_argument("--operators", nargs="+", default=TABLE_OPERATORS)
     make.add_argument("--epochs", type=int, default=2, help="passes over the training rows (default: 2)")
     make.add_argument("--seed", type=int, default=0)
-    make.add_argument("--processes", type=int, default=1, help="that train side by side, a thread each")
+    make.add_argument("--workers", type=int, default=1, help="of Ray, a thread each")
     make.add_argument("--output", type=Path, default=RESULTS / "tabular-space.json")
     score = commands.add_parser("score-table", help="score every network of the run's space by its supernet")
     score.add_argument("run", type=Path)
@@ -96,7 +96,7 @@ def make_table(arguments: argparse.Namespace) -> None:
         [arguments.seed],
         train,
         folder,
-        processes=arguments.processes,
+        workers=arguments.workers,
         on_progress=lambda done, total: print(f"{done} of {total} networks trained", flush=True),
     )
     metrics = {name: found[0]["metrics"] for name, found in results.items()}

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from ranking_study import Setting, add_arguments, name_of, proxies_by_name, publish_study
+from ranking_study import Setting, add_arguments, proxies_by_name, publish_study
 
 from bertcompress.diagnostics.children_alone import draw_children
-from bertcompress.space import canonical
+from bertcompress.space import canonical, child_name
 from bertcompress.training.loop import seeded
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
@@ -89,7 +89,7 @@ class Digits:
         found: dict[str, Any] = {
             "steps": steps,
             "cpu_seconds": round(seconds, 3),
-            "scores": {name_of(child): images.validation_loss(network, child, dev) for child in children},
+            "scores": {child_name(child): images.validation_loss(network, child, dev) for child in children},
             "constant_loss": constant_loss(),
             "interference": images.measure(network, train, self.num_pairs, seed=0),
         }

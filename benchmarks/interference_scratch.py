@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ranking_study import World, add_arguments, name_of, proxies_by_name, publish_study
+from ranking_study import World, add_arguments, proxies_by_name, publish_study
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,7 +34,7 @@ from bertcompress.diagnostics.interference import ProbedChain, measure_interfere
 from bertcompress.diagnostics.interference_summary import summarize_interference, summarize_mixing
 from bertcompress.diagnostics.intervention import measure_mixing
 from bertcompress.sources.data import load_source
-from bertcompress.space import Child, Dimensions, Operator, SearchSpace
+from bertcompress.space import Child, Dimensions, Operator, SearchSpace, child_name
 from bertcompress.supernet import SuperBert
 from bertcompress.supernet.alignment import Alignment, Ramp
 from bertcompress.supernet.chain import Inputs, SupernetOutput, run_chain
@@ -246,7 +246,7 @@ class Scratch:
         found: dict[str, Any] = {
             "steps": steps,
             "cpu_seconds": round(seconds, 3),
-            "scores": {name_of(child): self.dev_loss(model, child, dev) for child in children},
+            "scores": {child_name(child): self.dev_loss(model, child, dev) for child in children},
             "constant_loss": self.unigram_loss(),
             "interference": self.interference(model),
         }

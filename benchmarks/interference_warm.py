@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ranking_study import Setting, World, add_arguments, name_of, publish_study
+from ranking_study import Setting, World, add_arguments, publish_study
 
 from bertcompress.diagnostics.children_alone import draw_children
 from bertcompress.files import hash_inputs
@@ -41,7 +41,7 @@ from bertcompress.pipeline.stages.teacher import train_teacher
 from bertcompress.pipeline.stages.vocabulary import choose_vocabulary
 from bertcompress.pipeline.supernets import dev_loss, load_supernet, started_supernet
 from bertcompress.recipe import Recipe, load_recipe
-from bertcompress.space import Child, canonical
+from bertcompress.space import Child, canonical, child_name
 from bertcompress.training.loop import seeded
 
 MOST_CHILDREN = 40
@@ -137,14 +137,14 @@ class Warm:
             found: dict[str, Any] = {
                 "steps": steps,
                 "cpu_seconds": round(seconds, 3),
-                "scores": {name_of(child): loss(child) for child in children},
+                "scores": {child_name(child): loss(child) for child in children},
                 "constant_loss": _constant_loss(run),
                 "interference": measure_weights(run, supernet, batches, num_pairs=self.num_pairs, seed=0),
             }
             if steps:
                 return found
             proxies = supernet_proxies(run, supernet, children)
-        names = list(map(name_of, children))
+        names = list(map(child_name, children))
         named = {key: dict(zip(names, values, strict=True)) for key, values in proxies.items()}
         return found | {"proxies": named}
 

@@ -32,7 +32,8 @@ from bertcompress.diagnostics.ranking import (
     mean_kendall,
     rank_report,
 )
-from bertcompress.space import Child, canonical
+from bertcompress.errors import BertCompressError, JobError
+from bertcompress.space import Child, canonical, child_name
 
 STRATEGIES = ("spos", "fair", "magic-t", "magic-a", "magic-at")
 VARIED = {
@@ -120,7 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
                         help="train each setting again for as many steps as take spos's time")  # fmt: skip
     parser.add_argument("--only", choices=("children", "supernets"), help="train these, and stop")
     parser.add_argument("--minutes", type=float, help="begin no training after so many minutes")
-    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="of Ray, a thread each")
     parser.add_argument("--name", default=name, help=f"the record's name (default: {name})")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the record is written")
     parser.add_argument("--figures", type=Path, default=FIGURES, help="where the figures are drawn")
@@ -133,11 +134,6 @@ def wanted_settings(arguments: argparse.Namespace) -> list[Setting]:
     return list(dict.fromkeys([UNTRAINED, Setting("spos"), *map(Setting.parse, words)]))
 
 
-def name_of(child: Child) -> str:
-    """The child in words, placed."""
-    return "-".join(operator.name for operator in child)
-
-
 def proxies_by_name(
     chain: ProbedChain[Any, Any], children: Sequence[Child], batches: Sequence[Any]
 ) -> dict[str, dict[str, float]]:
@@ -148,14 +144,18 @@ def proxies_by_name(
         return [weight for module in modules if module is not None for weight in module.parameters()]
 
     found = gradient_proxies(children, batches, loss_of=chain.loss_of, weights_of=weights_of)
-    names = list(map(name_of, children))
+    names = list(map(child_name, children))
     return {key: dict(zip(names, values, strict=True)) for key, values in found.items()}
+
+
+class OutOfTimeError(BertCompressError):
+    """No training begins after the deadline."""
 
 
 def _timely(train: Any, deadline: float | None, thing: Any, seed: int) -> dict[str, Any]:
     """Train, unless the time is up, and count the processor seconds."""
     if deadline is not None and time.time() > deadline:
-        raise SystemExit("The time is up; the same command goes on from here.")
+        raise OutOfTimeError("the time is up; the same command goes on from here")
     start = time.process_time()
     found: dict[str, Any] = train(thing, seed)
     return {"all_cpu_seconds": round(time.process_time() - start, 2), **found}
@@ -167,7 +167,7 @@ class Pieces:
 
     world: World
     work: Path
-    processes: int
+    workers: int
     deadline: float | None
 
     def _folder(self, name: str) -> Path:
@@ -176,7 +176,7 @@ class Pieces:
 
     def truth(self, children: Sequence[Child], seeds: int) -> dict[str, list[dict[str, Any]]]:
         """Results of the children trained alone."""
-        named = {name_of(child): child for child in children}
+        named = {child_name(child): child for child in children}
         train = partial(_timely, self.world.train_child, self.deadline)
         return self._trained(named, range(seeds), train, "children")
 
@@ -194,7 +194,7 @@ class Pieces:
             print(f"{name}: {done} of {total}", flush=True)
 
         results = train_children(
-            named, seeds, train, self._folder(name), processes=self.processes, on_progress=say
+            named, seeds, train, self._folder(name), workers=self.workers, on_progress=say
         )
         return {key: [row["metrics"] for row in rows] for key, rows in results.items()}
 
@@ -205,7 +205,7 @@ def recorded_truth(path: Path, world: World, children: Sequence[Child]) -> dict[
     if record["facts"] != json.loads(json.dumps(world.facts())):
         raise SystemExit(f"{path} is of another world: its facts are {record['facts']}")
     losses = {row["child"]: row["truth"] for row in record["children"]}
-    names = list(map(name_of, children))
+    names = list(map(child_name, children))
     if missing := [name for name in names if name not in losses]:
         raise SystemExit(f"{path} has no {missing[0]}: ask for {record['num_children']} children or fewer")
     return {name: [{"loss": loss, "all_cpu_seconds": 0.0} for loss in losses[name]] for name in names}
@@ -214,7 +214,7 @@ def recorded_truth(path: Path, world: World, children: Sequence[Child]) -> dict[
 def run_study(world: World, arguments: argparse.Namespace) -> dict[str, Any] | None:
     """Train what is missing; the study's numbers, or None with --only."""
     deadline = None if arguments.minutes is None else time.time() + 60 * arguments.minutes
-    pieces = Pieces(world, arguments.work, arguments.processes, deadline)
+    pieces = Pieces(world, arguments.work, arguments.workers, deadline)
     children, settings = world.children(arguments.children), wanted_settings(arguments)
     if arguments.truth is not None:
         truth = recorded_truth(arguments.truth, world, children)
@@ -233,7 +233,10 @@ def run_study(world: World, arguments: argparse.Namespace) -> dict[str, Any] | N
 
 def publish_study(world: World, arguments: argparse.Namespace, script: str, words: Sequence[str]) -> None:
     """Train what is missing, and write record, figures and tables of the study that `script` is asked for."""
-    found = run_study(world, arguments)
+    try:
+        found = run_study(world, arguments)
+    except JobError as error:
+        raise SystemExit(str(error)) from error
     if found is None:
         return
     record = {"name": arguments.name, **provenance(script, words, range(arguments.seeds)), **found}
@@ -259,7 +262,7 @@ def summarize(
     nets: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> dict[str, Any]:
     """Taus with intervals for every setting and baseline, the spread of the losses, and the interference."""
-    names = [name_of(child) for child in children]
+    names = [child_name(child) for child in children]
     losses = np.array([[row["loss"] for row in truth[name]] for name in names])  # (children, seeds)
     scores = {
         setting: np.array([[row["scores"][name] for row in rows] for name in names])

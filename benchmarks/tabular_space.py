@@ -18,7 +18,7 @@ import numpy as np
 
 from bertcompress.search import Budgets, Cost
 from bertcompress.search.placement import packed
-from bertcompress.space import Architecture, Child, Dimensions, SearchSpace, canonical
+from bertcompress.space import Architecture, Child, Dimensions, SearchSpace, canonical, child_name
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class TabularSpace:
 
 def name_of(child: Child) -> str:
     """The network in words; of all placements the same."""
-    return "-".join(operator.name for operator in canonical(child)) or "embeddings-only"
+    return child_name(canonical(child))
 
 
 def networks(space: SearchSpace) -> Iterator[tuple[str, Child]]:

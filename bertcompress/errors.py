@@ -36,10 +36,6 @@ class BudgetError(BertCompressError):
     """No child of the space fits the budgets, or the exported file breaks one."""
 
 
-class SearchError(BertCompressError):
-    """Children cannot be scored: the workers that should do it are lost."""
-
-
 class ExportError(BertCompressError):
     """A model cannot be exported, or the exported graph lacks what its architecture should give."""
 

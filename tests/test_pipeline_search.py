@@ -27,7 +27,7 @@ from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.stages import search
 from bertcompress.report.budget_table import print_budget_table
 from bertcompress.search import Budgets, Cost, Evaluation, ScoreMany, one_by_one, pareto_front
-from bertcompress.space import Architecture, Child, Dimensions, Operator, SearchSpace, canonical
+from bertcompress.space import Architecture, Child, Dimensions, Operator, SearchSpace, canonical, child_name
 
 NAMES = ["mha1", "mha2", "ffn16", "ffn48", "conv3", "conv7", "identity"]
 SEARCH = next(stage for stage in STAGES if stage.name == "search")
@@ -154,7 +154,7 @@ def test_scores_serve_other_budgets_but_no_other_supernet(
     run.recipe.search.searcher = "random"
     run.budgets = Budgets.of(latency_ms=8.0)
     run_search_stage(run, "another budget")
-    placed = ["-".join(operator.name for operator in child) for child in scored]
+    placed = [child_name(child) for child in scored]
     assert len(placed) == len(set(placed))
 
     run.folder.write_bytes("supernet/supernet.safetensors", b"trained again")

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from test_report_supernet import interference
 
 from bertcompress.diagnostics.children_alone import draw_children
-from bertcompress.space import Child, Dimensions, SearchSpace, canonical
+from bertcompress.errors import JobError
+from bertcompress.space import Child, Dimensions, SearchSpace, canonical, child_name
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
@@ -29,7 +30,6 @@ from ranking_study import (
     VARIED,
     Setting,
     add_arguments,
-    name_of,
     run_study,
     wanted_settings,
 )
@@ -56,14 +56,14 @@ class Planted:
 
     def train_child(self, child: Child, seed: int) -> dict[str, Any]:
         self.trained.append((child, seed))
-        noise = random.Random(f"{name_of(child)} {seed}").gauss(0, 0.01)
+        noise = random.Random(f"{child_name(child)} {seed}").gauss(0, 0.01)
         return {"loss": self._loss(child) + noise}
 
     def train_supernet(self, setting: Setting, seed: int) -> dict[str, Any]:
         self.trained.append((setting, seed))
         noise = {"magic-t": 0.001, "spos": 0.3}.get(setting.strategy, 0.5)
         rng = random.Random(f"{setting.name} {seed}")
-        scores = {name_of(c): self._loss(c) + rng.gauss(0, noise) for c in self.children(40)}
+        scores = {child_name(c): self._loss(c) + rng.gauss(0, noise) for c in self.children(40)}
         if setting.strategy == "magic-a":
             scores = dict.fromkeys(scores, 0.7)
         steps = round(100 * setting.length)
@@ -144,7 +144,7 @@ def test_a_study_that_was_stopped_trains_only_what_is_missing(tmp_path):
     world = Planted()
     assert run_study(world, arguments(tmp_path, "--only", "children")) is None
     assert len(world.trained) == 12 * 2
-    with pytest.raises(SystemExit, match="the same command goes on"):
+    with pytest.raises(JobError, match="the same command goes on"):
         run_study(world, arguments(tmp_path, "--settings", "spos", "--minutes", "-1"))
     assert len(world.trained) == 12 * 2
     run_study(world, arguments(tmp_path, "--settings", "spos", "--seeds", "1"))

@@ -23,7 +23,7 @@ from bertcompress.search import (
     search,
 )
 from bertcompress.search.pareto import dominates
-from bertcompress.space import Child, Dimensions, SearchSpace, canonical
+from bertcompress.space import Child, Dimensions, SearchSpace, canonical, child_name
 
 OPERATOR_NAMES = ["mha1", "mha2", "ffn16", "ffn48", "conv3", "conv7", "identity"]
 LATENCY_MS = {
@@ -218,7 +218,7 @@ def test_seeds_come_first_and_every_evaluation_is_scored_once():
     result = run_search(space, Budgets(), "random", score=noted, seeds=[seed_child])
     assert result.evaluations[0].placed == scored[0] == seed_child
     assert sorted(scored) == sorted(evaluation.placed for evaluation in result.evaluations)
-    assert result.evaluations[0].name == "-".join(operator.name for operator in canonical(seed_child))
+    assert result.evaluations[0].name == child_name(canonical(seed_child))
 
 
 def test_a_score_that_is_no_number_never_wins():

@@ -55,7 +55,9 @@ def rank(
             min=1, help="Steps of each training. (default: one pass over the rows)", show_default=False
         ),
     ] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Processes that share the trainings.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Workers that share the trainings; several need bertcompress[ray].")
+    ] = 1,
     any_size: Annotated[bool, typer.Option("--any-size", help="Also children over the budgets.")] = False,
 ) -> None:
     """Train children alone and tell whether the supernet ranked them, and better than counting would.
@@ -80,7 +82,7 @@ def rank(
                 num_children=children,
                 seeds=seeds,
                 steps=steps,
-                processes=processes,
+                workers=workers,
                 within_budget=not any_size,
             )
             path = keep_result(opened, "ranking", result)

@@ -1,6 +1,6 @@
 """A run by the processes of `accelerate launch`: the first one alone writes to the folder.
 
-The others take part in the stages that train or score. They do so in a mirror of the run folder, which they
+The others take part in the stages that train. They do so in a mirror of the run folder, which they
 may write to as if it were their own, and which is dropped at the end.
 """
 

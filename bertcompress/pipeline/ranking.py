@@ -29,7 +29,7 @@ from bertcompress.pipeline.scoring import sample_rows
 from bertcompress.pipeline.supernets import dev_loss, load_supernet, started_supernet
 from bertcompress.recipe import load_recipe
 from bertcompress.search import sampler_within
-from bertcompress.space import Child, Operator, canonical
+from bertcompress.space import Child, Operator, canonical, child_name
 from bertcompress.supernet import SuperBert, extract
 from bertcompress.training.distill import DistillLoss, DistillWeights, distill
 from bertcompress.training.log import TrainingLog
@@ -88,28 +88,28 @@ def default_steps(run: Run) -> int:
 
 
 def rank(
-    run: Run, *, num_children: int, seeds: int, steps: int | None, processes: int, within_budget: bool
+    run: Run, *, num_children: int, seeds: int, steps: int | None, workers: int, within_budget: bool
 ) -> dict[str, Any]:
     """Train children alone, score them in the supernet and by the baselines, and judge; resumes where it was.
 
     Raises:
         SpaceError: fewer than five different children were found.
-        RunFolderError: the stand-alone work was cut short; what is trained is kept.
+        JobError: a training failed; what is trained is kept.
     """
     start = time.perf_counter()
     num_steps = steps or default_steps(run)
     children = _drawn(run, num_children, within_budget)
     results = train_children(
-        {_name(child): child for child in children},
+        {child_name(child): child for child in children},
         range(seeds),
         ChildTrainer(run.folder.path, num_steps),
         _work_folder(run, num_steps),
-        processes=processes,
+        workers=workers,
         on_progress=lambda done, total: run.say(f"rank: {done} of {total} trained alone"),
     )
     truth = np.array([[row["metrics"]["loss"] for row in rows] for rows in results.values()])
     report = rank_report(
-        [_name(canonical(child)) for child in children],
+        [child_name(canonical(child)) for child in children],
         truth,
         _scores(run, load_supernet(run), children),
         _baselines(run, children, truth),
@@ -126,10 +126,6 @@ def rank(
         ),
         "seconds": round(time.perf_counter() - start, 1),
     }
-
-
-def _name(child: Child) -> str:
-    return "-".join(operator.name for operator in child) or "embeddings-only"
 
 
 def _drawn(run: Run, num_children: int, within_budget: bool) -> list[Child]:

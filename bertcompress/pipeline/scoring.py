@@ -8,22 +8,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from accelerate import PartialState
 from safetensors.torch import load
 
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.files import hash_file, hash_inputs
-from bertcompress.measure.machine import num_cpus
 from bertcompress.pipeline.run import Run
 from bertcompress.search import ScoreMany
-from bertcompress.search.evaluators import EVALUATORS
-from bertcompress.search.launched import assist, lead
+from bertcompress.search.evaluators import open_scoring
 from bertcompress.space import Child, SearchSpace
 from bertcompress.supernet.evaluation import SupernetEvaluator
 from bertcompress.supernet.network import SuperBert
 from bertcompress.tasks.text_classification import TextClassification
-from bertcompress.training.processes import num_processes
 
 MIB = 2**20
 SCORES = "scores"  # the folder inside the search stage's
@@ -39,7 +34,7 @@ def sample_rows(split: TokenizedSplit, num_rows: int, seed: int) -> TokenizedSpl
 class MakeDevLoss:
     """All that a process or machine needs to score children, by value: called there, it gives the score.
 
-    `weights` is a safetensors file's content. `num_threads` limits torch in a process that is one of several.
+    `weights` is a safetensors file's content.
     """
 
     space: SearchSpace
@@ -47,12 +42,9 @@ class MakeDevLoss:
     split: TokenizedSplit
     task: TextClassification
     limit_bytes: int
-    num_threads: int | None = None
 
     def __call__(self) -> Callable[[Child], float]:
         """Loss of a child on the split; children that share a prefix share its hidden states."""
-        if self.num_threads is not None:
-            torch.set_num_threads(self.num_threads)
         supernet = SuperBert(self.space)
         supernet.load_state_dict(load(self.weights))
         evaluator = SupernetEvaluator(supernet, self.split, limit_bytes=self.limit_bytes)
@@ -60,24 +52,13 @@ class MakeDevLoss:
 
 
 def open_evaluator(run: Run) -> AbstractContextManager[ScoreMany]:
-    """The recipe's evaluator on the trained supernet; the memory bound is shared out among its workers.
-
-    Under `accelerate launch` its processes score instead, those other than the first in `assist_scoring`.
-    """
+    """Open the recipe's evaluator on the trained supernet; its workers share the memory bound."""
     chosen = run.recipe.search
-    if num_processes() > 1:
-        return lead(_make_dev_loss(run, num_processes()))
     num_workers = 1 if chosen.evaluator == "inline" else chosen.num_workers
-    num_threads = max(1, num_cpus() // num_workers) if chosen.evaluator == "processes" else None
-    return EVALUATORS[chosen.evaluator](_make_dev_loss(run, num_workers, num_threads), num_workers)
+    return open_scoring(_make_dev_loss(run, num_workers), num_workers)
 
 
-def assist_scoring(run: Run) -> None:
-    """In a process of `accelerate launch` other than the first: score until its search ends."""
-    assist(_make_dev_loss(run, num_processes()), PartialState().process_index)
-
-
-def _make_dev_loss(run: Run, num_workers: int, num_threads: int | None = None) -> MakeDevLoss:
+def _make_dev_loss(run: Run, num_workers: int) -> MakeDevLoss:
     chosen = run.recipe.search
     return MakeDevLoss(
         run.space,
@@ -85,15 +66,13 @@ def _make_dev_loss(run: Run, num_workers: int, num_threads: int | None = None) -
         sample_rows(run.student_splits["validation"], chosen.max_validation_rows, run.recipe.seed),
         run.task,
         chosen.cache_mib * MIB // num_workers,
-        num_threads,
     )
 
 
 def scores_path(run: Run) -> Path:
-    """The file of scores by placed child that all searches on this supernet share.
+    """Return the file of scores by placed child that all searches on this supernet share.
 
-    It is named by all that a score depends on, so that it may outlive a killed search and a changed budget;
-    files of other names are deleted.
+    It is named by all that a score depends on, so that it may outlive a killed search and a changed budget.
     """
     chosen = run.recipe.search
     inputs = {
@@ -102,9 +81,11 @@ def scores_path(run: Run) -> Path:
         "max_validation_rows": chosen.max_validation_rows,
         "seed": run.recipe.seed,
     }
-    folder = run.path("search", SCORES)
-    path = folder / f"{hash_inputs(inputs)[:16]}.json"
-    for other in folder.glob("*.json"):
+    return run.path("search", SCORES, f"{hash_inputs(inputs)[:16]}.json")
+
+
+def drop_other_scores(path: Path) -> None:
+    """Delete the scores beside `path`: they are of another supernet, or of other rows."""
+    for other in path.parent.glob("*.json"):
         if other != path:
             other.unlink()
-    return path

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bertcompress.pipeline.run import Run
-from bertcompress.pipeline.scoring import scores_path
+from bertcompress.pipeline.scoring import drop_other_scores, scores_path
 from bertcompress.search import (
     SEARCHERS,
     Budgets,
@@ -40,10 +40,12 @@ def search_within(
 ) -> SearchResult:
     """The recipe's search by a fresh searcher; scores that are on record are not computed again."""
     chosen = run.recipe.search
+    path = scores_path(run)
+    drop_other_scores(path)
     return search(
         run.space,
         searcher,
-        score_many=remembered(_counted(run, score_many), scores_path(run)),
+        score_many=remembered(_counted(run, score_many), path),
         cost_of=run.cost_of,
         budgets=budgets,
         num_evaluations=chosen.num_evaluations,

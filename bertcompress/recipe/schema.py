@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self, TypeAlias
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from bertcompress.recipe.budget import CONDITIONS, Budget
 from bertcompress.recipe.operators import TEACHER_SIZED, Operators, operators_by_position
@@ -170,13 +170,24 @@ class Search(Section):
     )
     max_validation_rows: Count = Field(default=512, description="validation rows that score a child")
     generation_size: Count = Field(default=8, description="children proposed, and scored, at a time")
-    evaluator: Literal["inline", "processes", "ray"] = Field(
-        default="inline", description="who scores: this process, several here, or a Ray cluster"
+    evaluator: Literal["inline", "ray"] = Field(
+        default="inline",
+        description="who scores: this process, or workers of Ray, here or on the cluster of RAY_ADDRESS",
     )
-    num_workers: Count = Field(default=2, description="processes or Ray actors that score; unused inline")
+    num_workers: Count = Field(default=2, description="workers of Ray that score; unused inline")
     cache_mib: Annotated[int, Field(ge=0)] = Field(
         default=2048, description="memory for hidden states that children share, in all; 0: share nothing"
     )
+
+    @field_validator("evaluator", mode="before")
+    @classmethod
+    def _processes_are_workers_of_ray(cls, value: object) -> object:
+        if value == "processes":
+            raise ValueError(
+                "processes is now ray, which starts its workers on this machine: "
+                'pip install "bertcompress[ray]"'
+            )
+        return value
 
     @model_validator(mode="after")
     def _only_parsec_starts_from_a_distribution(self) -> Self:

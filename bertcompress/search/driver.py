@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias
 from bertcompress.errors import BudgetError
 from bertcompress.search.budget import Budgets, Cost, CostOf
 from bertcompress.search.pareto import pareto_front
-from bertcompress.space import Child, SearchSpace, canonical, placed_steps
+from bertcompress.space import Child, SearchSpace, canonical, child_name, placed_steps
 
 # Up to this many children the fitting ones are listed, so that the end of the space is known exactly.
 MOST_CHILDREN_LISTED = 20_000
@@ -40,7 +40,7 @@ class Evaluation:
     @property
     def name(self) -> str:
         """The canonical chain in words."""
-        return "-".join(operator.name for operator in self.child) or "embeddings-only"
+        return child_name(self.child)
 
 
 @dataclass(frozen=True)

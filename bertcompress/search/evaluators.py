@@ -1,72 +1,71 @@
-"""Who scores the children that a searcher proposes: this process, several here, or a Ray cluster."""
+"""Who scores the children that a searcher proposes: this process, or the workers of Ray.
+
+Children are sorted by prefix and cut into stretches, so that whoever scores a stretch meets the prefixes that
+it has kept. Who scores a child does not change its score.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import TypeAlias
 
 from bertcompress.search.driver import ScoreMany, one_by_one
-from bertcompress.search.ray_workers import on_ray
-from bertcompress.search.workers import MakeScore, WorkerLostError, translated, worker_pool
-from bertcompress.space import Child
+from bertcompress.space import Child, child_name, placed_steps
+from bertcompress.training.parallel import open_workers
+
+# Called once in every worker: loads what is needed, and gives the score of a placed child.
+MakeScore: TypeAlias = Callable[[], Callable[[Child], float]]
+Stretch: TypeAlias = tuple[Child, ...]
+
+# More than one, so that a worker that is done early takes over from the others.
+STRETCHES_A_WORKER = 2
 
 
 @contextmanager
-def inline(make_score: MakeScore, num_workers: int) -> Iterator[ScoreMany]:
-    """Scores in this process; `num_workers` does not matter."""
-    yield one_by_one(make_score())
+def open_scoring(make_score: MakeScore, num_workers: int) -> Iterator[ScoreMany]:
+    """Score in this process with one worker, else by `num_workers` workers of Ray, each with one thread.
 
+    `make_score` is pickled for the workers. A stretch whose worker is lost is scored again.
 
-def on_processes(make_score: MakeScore, num_workers: int) -> AbstractContextManager[ScoreMany]:
-    """Scores in `num_workers` processes on this machine; `make_score` is pickled to each.
-
-    Processes are spawned, so the program's main module must be importable without side effects.
+    Raises, while scoring by Ray:
+        JobError: a child cannot be scored; the message names it.
     """
-    return worker_pool(lambda: _ProcessWorker(make_score), num_workers)
+    if num_workers == 1:
+        yield one_by_one(make_score())
+        return
+    scorer = _Scorer(make_score)
+    with open_workers(scorer, workers=num_workers, name_of=_name) as score_stretches:
+
+        def score_many(children: Sequence[Child]) -> Iterator[tuple[Child, float]]:
+            stretches = cut_stretches(children, STRETCHES_A_WORKER * num_workers)
+            for stretch, scores in score_stretches(stretches):
+                yield from zip(stretch, scores, strict=True)
+
+        yield score_many
 
 
-# Each opens a context in which children can be scored; its workers end with the context.
-EVALUATORS: dict[str, Callable[[MakeScore, int], AbstractContextManager[ScoreMany]]] = {
-    "inline": inline,
-    "processes": on_processes,
-    "ray": on_ray,
-}
-
-# In a worker process: what was sent there, and what came of it at the first child.
-_make_score: MakeScore | None = None
-_score: Callable[[Child], float] | None = None
+def cut_stretches(children: Sequence[Child], num_stretches: int) -> list[Stretch]:
+    """Cut the children, sorted by their steps, into up to `num_stretches` stretches of about one size."""
+    ordered = sorted(children, key=placed_steps)
+    cuts = [len(ordered) * number // num_stretches for number in range(num_stretches + 1)]
+    return [tuple(ordered[start:end]) for start, end in pairwise(cuts) if start < end]
 
 
-def _receive(make_score: MakeScore) -> None:
-    global _make_score
-    _make_score = make_score
+def _name(stretch: Stretch) -> str:
+    others = f" or one of {len(stretch) - 1} more" if len(stretch) > 1 else ""
+    return f"search: scoring {child_name(stretch[0])}{others}"
 
 
-def _score_here(child: Child) -> float:
-    # Not loaded in the initializer: an error there would look like a lost process.
-    global _score
-    if _score is None:
-        assert _make_score is not None
-        _score = _make_score()
-    return _score(child)
-
-
-class _ProcessWorker:
-    """One spawned process; a pool of its own, so that its death breaks nothing else."""
+class _Scorer:
+    """Scores stretches; what it has loaded stays in its worker for the next ones."""
 
     def __init__(self, make_score: MakeScore) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, context, initializer=_receive, initargs=(make_score,))
+        self._make_score = make_score
+        self._score: Callable[[Child], float] | None = None
 
-    def submit(self, child: Child) -> Future[float]:
-        try:
-            inner = self._pool.submit(_score_here, child)
-        except BrokenProcessPool as error:
-            raise WorkerLostError from error
-        return translated(inner, BrokenProcessPool)
-
-    def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
+    def __call__(self, stretch: Stretch) -> list[float]:
+        if self._score is None:
+            self._score = self._make_score()
+        return [self._score(child) for child in stretch]

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from bertcompress.errors import BudgetError
 from bertcompress.search.additive import Box, CountProgram, Counts, reach
 from bertcompress.search.budget import Budget, Budgets, Cost, CostOf, format_value
-from bertcompress.space import Child, SearchSpace
+from bertcompress.space import Child, SearchSpace, child_name
 
 # One for each part of the space (see additive).
 Programs: TypeAlias = Sequence[CountProgram]
@@ -28,7 +28,7 @@ class PricedChild:
     @property
     def name(self) -> str:
         """The chain in words, identities included."""
-        return "-".join(operator.name for operator in self.child)
+        return child_name(self.child)
 
 
 def check_feasible(space: SearchSpace, cost_of: CostOf, budgets: Budgets, rng: random.Random) -> Child:

@@ -9,7 +9,7 @@ from pathlib import Path
 from bertcompress.errors import RunFolderError
 from bertcompress.files import write_atomically
 from bertcompress.search.driver import ScoreMany
-from bertcompress.space import Child
+from bertcompress.space import Child, child_name
 
 
 def remembered(score_many: ScoreMany, path: Path) -> ScoreMany:
@@ -21,11 +21,11 @@ def remembered(score_many: ScoreMany, path: Path) -> ScoreMany:
     scores = _read(path)
 
     def score_unknown(children: Sequence[Child]) -> Iterable[tuple[Child, float]]:
-        known = [child for child in children if _name(child) in scores]
-        yield from ((child, scores[_name(child)]) for child in known)
-        unknown = [child for child in children if _name(child) not in scores]
+        known = [child for child in children if child_name(child) in scores]
+        yield from ((child, scores[child_name(child)]) for child in known)
+        unknown = [child for child in children if child_name(child) not in scores]
         for child, score in score_many(unknown) if unknown else ():
-            scores[_name(child)] = float(score)
+            scores[child_name(child)] = float(score)
             write_atomically(path, json.dumps({"scores": scores}, indent=1).encode())
             yield child, float(score)
 
@@ -40,7 +40,3 @@ def _read(path: Path) -> dict[str, float]:
         return {str(name): float(score) for name, score in content["scores"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(f"{path}: not a search state ({error}); delete it to search anew") from error
-
-
-def _name(placed: Child) -> str:
-    return "-".join(operator.name for operator in placed)

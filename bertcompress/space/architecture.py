@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from bertcompress.space.dimensions import Dimensions, Pooling
-from bertcompress.space.operators import KINDS, Child, Operator, canonical
+from bertcompress.space.operators import KINDS, Child, Operator, canonical, child_name
 
 
 def operator_parameters(operator: Operator, dimensions: Dimensions) -> int:
@@ -52,7 +52,7 @@ class Architecture:
     @property
     def name(self) -> str:
         """The chain in words, e.g. "mha3-conv3"; "embeddings-only" when it is empty."""
-        return "-".join(operator.name for operator in self.operators) or "embeddings-only"
+        return child_name(self.operators)
 
     def parameter_breakdown(self) -> dict[str, int]:
         """Exact numbers of weights of the embeddings, the chain and the head."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bertcompress.errors import SpaceError
 from bertcompress.space.architecture import Architecture, operator_parameters
 from bertcompress.space.dimensions import Dimensions
-from bertcompress.space.operators import KINDS, Child, Operator
+from bertcompress.space.operators import KINDS, Child, Operator, child_name
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class SearchSpace:
             if operator not in operators:
                 allowed = ", ".join(choice.name for choice in operators)
                 problems.append(f"position {position}: {operator.name} is not a choice; use {allowed}")
-        raise SpaceError.from_problems("child " + "-".join(operator.name for operator in child), problems)
+        raise SpaceError.from_problems(f"child {child_name(child)}", problems)
 
     def architecture(self, child: Sequence[Operator]) -> Architecture:
         """The network that a child is.

@@ -7,7 +7,7 @@ from typing import Any
 from bertcompress.files import read_json
 from bertcompress.pipeline.finalists import choose_winner, measure_finalists
 from bertcompress.pipeline.run import Run
-from bertcompress.pipeline.scoring import SCORES, assist_scoring, open_evaluator
+from bertcompress.pipeline.scoring import SCORES, open_evaluator
 from bertcompress.pipeline.searching import make_searcher, search_within
 from bertcompress.pipeline.stage import Stage
 from bertcompress.search import Evaluation, Parsec, SearchResult
@@ -51,4 +51,4 @@ def winner_child(run: Run) -> Child:
     return tuple(Operator.parse(name) for name in read_json(run.path("search", "search.json"))["winner"])
 
 
-STAGE = Stage("search", ("search",), ("supernet",), search_children, (), assist_scoring, (SCORES,))
+STAGE = Stage("search", ("search",), ("supernet",), search_children, caches=(SCORES,))

@@ -2,7 +2,14 @@
 
 from bertcompress.space.operators.bert_layer import BERT_LAYER, teacher_child, uniform_bert_operators
 from bertcompress.space.operators.kind import GELU, BertSizes, FusedNode, OperatorKind, SizeSource
-from bertcompress.space.operators.operator import IDENTITY, Child, Operator, canonical, placed_steps
+from bertcompress.space.operators.operator import (
+    IDENTITY,
+    Child,
+    Operator,
+    canonical,
+    child_name,
+    placed_steps,
+)
 from bertcompress.space.operators.registry import KINDS
 
 __all__ = [
@@ -17,6 +24,7 @@ __all__ = [
     "OperatorKind",
     "SizeSource",
     "canonical",
+    "child_name",
     "placed_steps",
     "teacher_child",
     "uniform_bert_operators",

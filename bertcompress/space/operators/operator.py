@@ -75,6 +75,11 @@ def canonical(child: Sequence[Operator]) -> Child:
     return tuple(operator for operator in child if operator != IDENTITY)
 
 
+def child_name(child: Sequence[Operator]) -> str:
+    """Return the operators' names in a row, as in `mha12-ffn384`; of an empty chain, `embeddings-only`."""
+    return "-".join(operator.name for operator in child) or "embeddings-only"
+
+
 def placed_steps(child: Sequence[Operator]) -> tuple[tuple[int, Operator], ...]:
     """Return the (position, operator) pairs that compute something.
 
