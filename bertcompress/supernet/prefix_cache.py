@@ -1,28 +1,18 @@
 """Intermediate results of chains, kept by prefix and bounded in bytes, so that children share them.
 
-A trie whose nodes are prefixes. When it is full, the node that is worth least goes: GreedyDual-Size-Frequency
-(Cherkasova 1998, after Cao & Irani 1997). The worth of a node is the clock at its last use plus its number of
-uses; the clock rises to the worth of whatever was dropped, so that old fame fades. Nodes are of about one
-size, and one step away from their parents, so size and cost do not enter. Shallow prefixes are used most.
+When it is full, what was least recently used goes. Whoever uses a prefix uses all shorter ones with it, so of
+one chain the deepest prefix, which the fewest children share, goes first.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from torch import Tensor
 
 Step = TypeVar("Step", bound=Hashable)
-
-
-@dataclass
-class _Node:
-    states: list[Tensor]
-    num_bytes: int
-    num_uses: int
-    worth: float
 
 
 class PrefixCache(Generic[Step]):
@@ -34,37 +24,32 @@ class PrefixCache(Generic[Step]):
         self.limit_bytes = limit_bytes
         self.num_bytes = 0
         self.peak_bytes = 0
-        self._clock = 0.0
-        self._nodes: dict[tuple[Step, ...], _Node] = {}
+        self._states: OrderedDict[tuple[Step, ...], list[Tensor]] = (
+            OrderedDict()
+        )  # the next to go comes first
 
     def __len__(self) -> int:
-        return len(self._nodes)
+        return len(self._states)
 
     def longest(self, path: Sequence[Step]) -> tuple[int, list[Tensor] | None]:
-        """The number of steps of `path` whose result is kept, and that result; (0, None) when none is."""
-        for length in range(len(path), -1, -1):
-            node = self._nodes.get(tuple(path[:length]))
-            if node is not None:
-                node.num_uses += 1
-                node.worth = self._clock + node.num_uses
-                return length, node.states
-        return 0, None
+        """Return the number of steps of `path` whose result is kept, and that result; or (0, None)."""
+        kept = [length for length in range(len(path), -1, -1) if tuple(path[:length]) in self._states]
+        for length in kept:
+            self._states.move_to_end(tuple(path[:length]))
+        return (kept[0], self._states[tuple(path[: kept[0]])]) if kept else (0, None)
 
     def keep(self, prefix: Sequence[Step], states: list[Tensor]) -> None:
         """Keep the result of `prefix`, unless it alone is above the bound; others may have to go."""
-        # The whole storage counts: that is what a view keeps alive.
-        num_bytes = sum(state.untyped_storage().nbytes() for state in states)
-        if num_bytes > self.limit_bytes or tuple(prefix) in self._nodes:
+        num_bytes = _count_bytes(states)
+        if num_bytes > self.limit_bytes or tuple(prefix) in self._states:
             return
         while self.num_bytes + num_bytes > self.limit_bytes:
-            self._drop_least()
-        self._nodes[tuple(prefix)] = _Node(states, num_bytes, 1, self._clock + 1)
+            self.num_bytes -= _count_bytes(self._states.popitem(last=False)[1])
+        self._states[tuple(prefix)] = states
         self.num_bytes += num_bytes
         self.peak_bytes = max(self.peak_bytes, self.num_bytes)
 
-    def _drop_least(self) -> None:
-        # Of equal worth the oldest goes: a dictionary keeps the order of entry.
-        least = min(self._nodes, key=lambda prefix: self._nodes[prefix].worth)
-        node = self._nodes.pop(least)
-        self._clock = node.worth
-        self.num_bytes -= node.num_bytes
+
+def _count_bytes(states: Sequence[Tensor]) -> int:
+    # The whole storage counts: that is what a view keeps alive.
+    return sum(state.untyped_storage().nbytes() for state in states)
