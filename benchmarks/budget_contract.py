@@ -58,7 +58,7 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def draw_budgets(run: Run, number: int, rng: random.Random) -> list[Budgets]:
     """Feasible budgets; the draws that were not are thrown away."""
-    programs = CountProgram.of_parts(run.space, run.cost_of, rng)
+    programs = CountProgram.of_parts(run.space, run.cost_of, Budgets(), rng)
     fastest, fewest = reach(programs, LATENCY)[0], reach(programs, "num_parameters")[0]
     teacher = run.teacher_architecture.num_parameters
     found: list[Budgets] = []

@@ -22,7 +22,7 @@ from record import RESULTS, provenance, write_record
 from bertcompress.errors import BudgetError
 from bertcompress.search import Budgets, Cost, check_feasible
 from bertcompress.search.additive import additive_costs
-from bertcompress.search.integer_program import Range, solve
+from bertcompress.search.integer_program import Interval, solve
 from bertcompress.space import Architecture, Child, Dimensions, SearchSpace
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ def time_seed(space: SearchSpace, seed: int) -> list[dict[str, Any]]:
     rows = []
     for tightness in TIGHTNESS:
         limits = least + tightness * (mean - least)
-        ranges = [Range(upper=float(limit)) for limit in limits]
+        ranges = [Interval(upper=float(limit)) for limit in limits]
         choice, seconds = timed(lambda ranges=ranges: solve(scores, costs, ranges))
         rows.append({"question": f"optimum at {tightness}", "answered": choice is not None, **seconds})
     impossible = {
@@ -112,7 +112,7 @@ def time_seed(space: SearchSpace, seed: int) -> list[dict[str, Any]]:
         budgets = Budgets.of(**limits)
         message, seconds = timed(lambda budgets=budgets: explain(space, cost_of, budgets))
         rows.append({"question": words, "answered": message is not None, "message": message, **seconds})
-        ranges = [Range(lower, upper) for _, lower, upper in budgets.bounds(names)]
+        ranges = [Interval(lower, upper) for _, lower, upper in budgets.bounds(names)]
         assert solve(scores, costs, ranges) is None, "the two programs disagree"
     return rows
 

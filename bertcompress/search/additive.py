@@ -2,7 +2,7 @@
 
 Where the head reads the first token only, an operator's price depends on whether a later one mixes tokens
 (`space.first_token_from`): then costs are sums within each part of the space that settles which is the last.
-A latency may be the largest of two sums: at most a limit both have to be, at least a limit one of them.
+A latency may be the larger of two sums: both have to be within an upper limit, and a lower one is refused.
 
 Positions that offer the same at the same price are one group, of which only the number of times each operator
 stands in it counts. HiGHS solves the programs (Huangfu & Hall 2018, doi 10.1007/s12532-017-0130-5) through
@@ -11,16 +11,16 @@ stands in it counts. HiGHS solves the programs (Huangfu & Hall 2018, doi 10.1007
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from bertcompress.search.budget import Budget, CostOf
+from bertcompress.errors import BudgetError
+from bertcompress.search.budget import Budget, Budgets, CostOf
 from bertcompress.search.integer_program import AdditiveCosts, Array
 from bertcompress.space import Child, Operator, SearchSpace
 
@@ -63,18 +63,26 @@ def additive_costs(space: SearchSpace, cost_of: CostOf, rng: random.Random) -> A
     return AdditiveCosts(constant, tuple(added))
 
 
-def reaching_sums(names: Sequence[str], budgets: Sequence[Budget]) -> Iterator[frozenset[int]]:
-    """The sums that lower limits are for, in every way there is; `names` are those of sums (see `Cost`).
+def require_sums(names: Sequence[str], budgets: Sequence[Budget]) -> None:
+    """Refuse budgets that are not limits on sums; `names` are those of the sums (see `Cost`).
 
-    Where a cost is the largest of several sums, one of them has to reach the lower limit, whichever it is.
+    The largest of several sums is at most a limit where all of them are. To be at least a limit, any one of
+    them would do, which no set of rows says.
 
     Raises:
         ValueError: a budget's name is not among them.
+        BudgetError: a lower limit is on a cost that is the largest of several sums.
     """
     if unknown := [budget.name for budget in budgets if budget.name not in names]:
         raise ValueError(f"{', '.join(unknown)}: budgets, but not among the costs {', '.join(names)}")
-    wanted = [budget.name for budget in budgets if budget.lower]
-    return map(frozenset, itertools.product(*([i for i, n in enumerate(names) if n == w] for w in wanted)))
+    refused = [budget for budget in budgets if budget.lower and names.count(budget.name) > 1]
+    if refused:
+        problems = [
+            f"{budget.name}: {budget}; it is the larger of two sums here, because the weights of a large "
+            "network come from memory; leave out the lower limit"
+            for budget in refused
+        ]
+        raise BudgetError.from_problems("budget", problems)
 
 
 def additive_parts(space: SearchSpace) -> list[SearchSpace]:
@@ -141,9 +149,16 @@ class CountProgram:
         return tuple(placed[position] for position in range(len(placed)))
 
     @classmethod
-    def of_parts(cls, space: SearchSpace, cost_of: CostOf, rng: random.Random) -> list[CountProgram]:
-        """A program for each part of the space in which costs are sums."""
+    def of_parts(
+        cls, space: SearchSpace, cost_of: CostOf, budgets: Budgets, rng: random.Random
+    ) -> list[CountProgram]:
+        """Return a program for each part of the space in which costs are sums.
+
+        Raises:
+            BudgetError: a budget is not a limit on sums (see `require_sums`).
+        """
         names = cost_of(space.smallest()).names_of_sums
+        require_sums(names, budgets.limits)
         return [cls(part, additive_costs(part, cost_of, rng), names) for part in additive_parts(space)]
 
     def most_central(self, budgets: Sequence[Budget], box: Box) -> tuple[Counts, float] | None:
@@ -152,34 +167,25 @@ class CountProgram:
         Negative where not all limits can be kept; its sign is right to 1e-8, its size to a tenth. None for a
         box without counts.
         """
-        found = []
-        for reaching in reaching_sums(self.names, budgets):
-            rows, starts, _ = self._shares(budgets, reaching)
-            matrix = np.hstack([rows, np.ones((len(rows), 1))])
-            found.append(self._solve(box, matrix, starts, np.array([-1.0]), most=SHARE_SCALE, gap=SIGN_GAP))
-        solved = [(counts, -value) for counts, value in filter(None, found)]
-        return max(solved, key=lambda solution: solution[1], default=None)
+        rows, right, _ = self._shares(budgets)
+        matrix = np.hstack([rows, np.ones((len(rows), 1))])
+        solved = self._solve(box, matrix, right, np.array([-1.0]), most=SHARE_SCALE, gap=SIGN_GAP)
+        return None if solved is None else (solved[0], -solved[1])
 
     def least_overshoot(self, soft: Sequence[Budget], hard: Sequence[Budget] = ()) -> Counts | None:
         """Counts that keep the `hard` budgets and break the `soft` ones by the least sum of shares."""
         num_soft = sum((budget.upper is not None) + bool(budget.lower) for budget in soft)
-        found = []
-        for reaching in reaching_sums(self.names, [*soft, *hard]):
-            rows, starts, limits = self._shares([*soft, *hard], reaching)
-            # Of all sums that one limit is for, what it is broken by is the most.
-            broken_by = np.equal.outer(limits, np.arange(num_soft)).astype(float)
-            found.append(
-                self._solve(
-                    self.whole, np.hstack([rows, -broken_by]), starts, np.ones(num_soft), least=0.0, gap=0.0
-                )
-            )
-        solved = list(filter(None, found))
-        return min(solved, key=lambda solution: solution[1])[0] if solved else None
+        rows, right, limits = self._shares([*soft, *hard])
+        # Where a limit is for several sums, it is broken by the sum that breaks it most.
+        broken_by = np.equal.outer(limits, np.arange(num_soft)).astype(float)
+        matrix = np.hstack([rows, -broken_by])
+        solved = self._solve(self.whole, matrix, right, np.ones(num_soft), least=0.0, gap=0.0)
+        return None if solved is None else solved[0]
 
-    def _shares(self, budgets: Sequence[Budget], reaching: frozenset[int]) -> tuple[Array, Array, list[int]]:
-        """Rows and right-hand sides such that rows @ counts <= right-hand side keeps every limit.
+    def _shares(self, budgets: Sequence[Budget]) -> tuple[Array, Array, list[int]]:
+        """Return rows and right-hand sides such that rows @ counts <= right-hand side keeps every limit.
 
-        Lower limits are those of the sums `reaching`; and which limit, counted through, each row is for.
+        The third value is the number of the limit, counted through the budgets, that each row is for.
         """
         rows, right, limits = [np.zeros((0, self._more.shape[1]))], [], []
         number = 0
@@ -192,7 +198,7 @@ class CountProgram:
                 limits += [number] * len(kinds)
                 number += 1
             if budget.lower:
-                (kind,) = reaching.intersection(kinds)
+                (kind,) = kinds  # see require_sums
                 least, more = float(self._least[kind]), self._more[kind : kind + 1]
                 # No operator needs to count for more than twice the limit; a huge one, a millionth of which
                 # passes for none with the solver, would do so in part.

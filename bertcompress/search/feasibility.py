@@ -38,12 +38,13 @@ def check_feasible(space: SearchSpace, cost_of: CostOf, budgets: Budgets, rng: r
 
     Raises:
         BudgetError: no child fits; names the smallest (or largest) reachable value of each budget that cannot
-            be met alone, or else the nearest values that can be met together, and the children that do.
+            be met alone, or else the nearest values that can be met together, and the children that do. Also
+            for a lower limit on a latency that is the larger of two sums, of which nothing can be proven.
     """
     child = fitting_child(space, cost_of, budgets, rng)
     if child is not None:
         return child
-    programs = CountProgram.of_parts(space, cost_of, rng)
+    programs = CountProgram.of_parts(space, cost_of, budgets, rng)
     problems = _single_problems(programs, cost_of, budgets) or _joint_problems(programs, cost_of, budgets)
     raise BudgetError.from_problems("budget", problems)
 
@@ -52,12 +53,12 @@ def fitting_child(space: SearchSpace, cost_of: CostOf, budgets: Budgets, rng: ra
     """As `check_feasible`, but None where no child fits, and no word why."""
     if not budgets.limits:
         return space.smallest()
-    return _fitting_child(CountProgram.of_parts(space, cost_of, rng), cost_of, budgets)
+    return _fitting_child(CountProgram.of_parts(space, cost_of, budgets, rng), cost_of, budgets)
 
 
 def nearest_child(space: SearchSpace, cost_of: CostOf, budgets: Budgets, rng: random.Random) -> PricedChild:
     """The child that breaks the budgets by the least sum of shares: what to ask for where none fits."""
-    nearest = _nearest(CountProgram.of_parts(space, cost_of, rng), cost_of, budgets)
+    nearest = _nearest(CountProgram.of_parts(space, cost_of, budgets, rng), cost_of, budgets)
     assert nearest is not None, "without hard limits every child is allowed"
     return nearest
 

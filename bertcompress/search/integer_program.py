@@ -43,7 +43,7 @@ class AdditiveCosts:
 
 
 @dataclass(frozen=True)
-class Range:
+class Interval:
     """The bounds of one cost, both ends allowed; infinite where there is none."""
 
     lower: float = -math.inf
@@ -57,13 +57,13 @@ class Range:
 def solve(
     scores: Sequence[Array],
     costs: AdditiveCosts,
-    ranges: Sequence[Range],
+    intervals: Sequence[Interval],
     *,
     excluded: Iterable[Choice] = (),
     identities: Sequence[int] = (),
     allowed: Sequence[Array] | None = None,
 ) -> Choice | None:
-    """The choice with the lowest sum of `scores` whose costs are in `ranges`; None is the proof of none.
+    """The choice with the lowest sum of `scores` whose costs are in `intervals`; None is the proof of none.
 
     `scores` holds an array (number of operators,) a position, and so does `allowed`, which is 1 for operators
     that may be chosen (all by default). `excluded` choices are cut off. `identities`,
@@ -71,20 +71,22 @@ def solve(
     so that every network is met in one placement only.
     """
     model = _Model(scores, allowed)
-    for kind, wanted in enumerate(ranges):
+    for kind, wanted in enumerate(intervals):
         model.keep_within([rows[:, kind] for rows in costs.operators], float(costs.constant[kind]), wanted)
     model.pack(identities)
     for known in excluded:
         model.cut(known)
     while True:
         choice = model.minimize()
-        if choice is None or _within(costs, ranges, choice):
+        if choice is None or _within(costs, intervals, choice):
             return choice
         model.cut(choice)  # within the solver's tolerance only: next to the bound, but outside
 
 
-def _within(costs: AdditiveCosts, ranges: Sequence[Range], choice: Choice) -> bool:
-    return all(wanted.contains(float(value)) for wanted, value in zip(ranges, costs.of(choice), strict=True))
+def _within(costs: AdditiveCosts, intervals: Sequence[Interval], choice: Choice) -> bool:
+    return all(
+        wanted.contains(float(value)) for wanted, value in zip(intervals, costs.of(choice), strict=True)
+    )
 
 
 def _rounding(bound: float) -> float:
@@ -108,7 +110,7 @@ class _Model:
             row[self._starts[position] : self._starts[position + 1]] = 1.0
             self._rows.append((row, 1.0, 1.0))
 
-    def keep_within(self, values: Sequence[Array], constant: float, wanted: Range) -> None:
+    def keep_within(self, values: Sequence[Array], constant: float, wanted: Interval) -> None:
         """The sum of the chosen values and the constant stays in a range.
 
         Values count from each position's smallest one up, and no further than they matter, in shares of what

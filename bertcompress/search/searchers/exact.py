@@ -9,18 +9,16 @@ interact is noise to it.
 
 from __future__ import annotations
 
-import itertools
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bertcompress.search.additive import additive_costs, additive_parts, reaching_sums
+from bertcompress.search.additive import additive_costs, additive_parts, require_sums
 from bertcompress.search.budget import Budgets, Cost, CostOf, SampleChild
 from bertcompress.search.driver import Evaluation
-from bertcompress.search.integer_program import AdditiveCosts, Array, Choice, Range, solve
+from bertcompress.search.integer_program import AdditiveCosts, Array, Choice, Interval, solve
 from bertcompress.search.placement import can_pack, packed
 from bertcompress.search.surrogates import AdditiveScores
 from bertcompress.space import IDENTITY, Child, SearchSpace, canonical
@@ -46,17 +44,11 @@ class _Part:
         return cls(tuple(allowed), AdditiveCosts(costs.constant, tuple(rows)))
 
 
-def _ranges(cost: Cost, budgets: Budgets) -> list[list[Range]]:
-    """The ranges of all sums of a cost, in every way in which they meet the budgets (see `reaching_sums`)."""
-    limits = {name: (lower, upper) for name, lower, upper in budgets.bounds(cost.names)}
-    names = cost.names_of_sums
-    return [
-        [
-            Range(limits[name][0] if kind in reaching else -math.inf, limits[name][1])
-            for kind, name in enumerate(names)
-        ]
-        for reaching in reaching_sums(names, budgets.limits)
-    ]
+def _intervals(cost: Cost, budgets: Budgets) -> list[Interval]:
+    """Return the interval that the budgets leave to each sum of a cost."""
+    require_sums(cost.names_of_sums, budgets.limits)
+    bounds = {name: Interval(lower, upper) for name, lower, upper in budgets.bounds(cost.names)}
+    return [bounds[name] for name in cost.names_of_sums]
 
 
 def _total(scores: Sequence[Array], choice: Choice) -> float:
@@ -86,7 +78,7 @@ class Exact:
             _Part.of(space, part, additive_costs(part, cost_of, random.Random(0)))
             for part in additive_parts(space)
         ]
-        self._ranges = _ranges(cost_of(space.smallest()), budgets)
+        self._intervals = _intervals(cost_of(space.smallest()), budgets)
         self._packs = can_pack(space)
         has_identity = self._packs and IDENTITY in space.choices[0]
         self._identities = [o.index(IDENTITY) for o in space.choices] if has_identity else []
@@ -144,12 +136,12 @@ class Exact:
         """The choice with the lowest sum of scores over all parts of the space."""
         found = [
             choice
-            for part, ranges in itertools.product(self._parts, self._ranges)
+            for part in self._parts
             if (
                 choice := solve(
                     scores,
                     part.costs,
-                    ranges,
+                    self._intervals,
                     excluded=excluded,
                     identities=self._identities,
                     allowed=part.allowed,
