@@ -262,9 +262,7 @@ def test_a_lower_limit_on_the_larger_of_two_sums_is_refused(search: Callable[...
         size = float(sum(operator.size for operator in child))
         return Cost.of(macs=size, latency_ms=(1.0 + size, 2.0 * size))
 
-    with pytest.raises(
-        BudgetError, match="latency_ms: from 2 to 9; it is the larger of two sums"
-    ):
+    with pytest.raises(BudgetError, match="latency_ms: from 2 to 9; it is the larger of two sums"):
         search(space, cost_of, Budgets.of(latency_ms=(2.0, 9.0)), random.Random(0))
     assert check_feasible(space, cost_of, Budgets.of(macs=(2.0, 9.0), latency_ms=9.0), random.Random(0))
 

@@ -104,7 +104,8 @@ def test_a_cluster_of_two_nodes_loses_nothing_with_a_killed_worker(tmp_path, mon
 
     # The workers import this file, too.
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": {"worker_niceness": 0}}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         cluster.add_node(num_cpus=1)
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)

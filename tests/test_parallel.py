@@ -75,20 +75,12 @@ def surroundings(job: int) -> dict[str, str | None]:
 @pytest.fixture(scope="module")
 def ray_of_two() -> Iterator[None]:
     """A Ray of this machine with two CPUs, which the jobs of this module join."""
-    import ray
-
-    # The workers import this file, too.
-    searched = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        runtime_env={"env_vars": {"PYTHONPATH": searched}},
-    )
-    yield
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        # The workers import this file, too.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.delenv("RAY_ADDRESS", raising=False)
+        with open_workers(square, workers=2):
+            yield
 
 
 def drain(results: Iterable[tuple[int, Any]], jobs: list[int]) -> None:

@@ -171,6 +171,8 @@ def _connect(ray: Any, num_cpus: int) -> None:
         num_cpus=num_cpus,
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
+        # Ray's default, 15, would make the work wait for whatever else runs.
+        _system_config={"worker_niceness": 0},
         **quiet,
     )
 
