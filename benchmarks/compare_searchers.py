@@ -153,7 +153,7 @@ def started_supernet(alone: DistillAlone, seed: int) -> tuple[Run, SuperBert]:
     with seeded(seed) as rng:
         supernet = SuperBert(alone.space(run))
         batches = [split.batch(rows) for rows in epoch_batches(split, 32, rng)[:NUM_IMPORTANCE_BATCHES]]
-        warm_start(supernet, run.start, importance=measure_importance(run.start, batches))
+        warm_start(supernet, run.starting_model, importance=measure_importance(run.starting_model, batches))
     return run, supernet
 
 

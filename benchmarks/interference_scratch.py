@@ -38,7 +38,7 @@ from bertcompress.space import Child, Dimensions, Operator, SearchSpace, child_n
 from bertcompress.supernet import SuperBert
 from bertcompress.supernet.alignment import Alignment, Ramp
 from bertcompress.supernet.chain import Inputs, SupernetOutput, run_chain
-from bertcompress.supernet.strategy import STRATEGIES, Parts
+from bertcompress.supernet.strategy import STRATEGIES, StrategySettings
 from bertcompress.supernet.train import train_supernet
 from bertcompress.training.log import TrainingLog
 from bertcompress.training.loop import Batch, FitSettings, fit, model_inputs, seeded
@@ -221,7 +221,7 @@ class Scratch:
                 if setting.anchor == "best"
                 else None,
             )
-            parts = Parts(
+            parts = StrategySettings(
                 model.choices,
                 random.Random(seed),
                 replaced_positions=setting.replaced_positions,

@@ -29,7 +29,7 @@ from bertcompress.measure.machine import num_cpus
 
 ALLOWED_DIFFERENCE = 0.05
 POINT = ("model", "precision", "batch_size", "sequence_length", "num_threads")
-Rows = dict[tuple[Any, ...], Mapping[str, Any]]
+RowsByPoint = dict[tuple[Any, ...], Mapping[str, Any]]
 
 
 def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -67,12 +67,12 @@ def busy_machine() -> Iterator[None]:
             process.wait()
 
 
-def by_point(measurement: Mapping[str, Any]) -> Rows:
+def by_point(measurement: Mapping[str, Any]) -> RowsByPoint:
     """The rows by file and point."""
     return {tuple(row[key] for key in POINT): row for row in measurement["rows"]}
 
 
-def compare(measured: Sequence[Rows]) -> list[dict[str, Any]]:
+def compare(measured: Sequence[RowsByPoint]) -> list[dict[str, Any]]:
     """Each file and point with its medians, and by how much the largest is above the smallest.
 
     Also of the medians that can be compared, None of fewer than two: all of one thread; of several those in

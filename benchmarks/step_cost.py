@@ -31,7 +31,7 @@ from torch.nn import functional
 from bertcompress.space import Child, Dimensions, SearchSpace
 from bertcompress.supernet import SuperBert
 from bertcompress.supernet.alignment import Alignment, Anchor, Ramp
-from bertcompress.supernet.strategy import STRATEGIES, Parts, Strategy
+from bertcompress.supernet.strategy import STRATEGIES, Strategy, StrategySettings
 from bertcompress.supernet.train import SupernetStep
 from bertcompress.training.distill import embedding_groups, soft_cross_entropy
 from bertcompress.training.loop import Batch, FitSettings, make_optimizer, model_inputs, update
@@ -123,7 +123,7 @@ class Bench:
                 "smallest": self.space.smallest(),
                 "imitation": lambda ours, theirs: soft_cross_entropy(ours, theirs, TEMPERATURE),
             }
-            return STRATEGIES[name](Parts(self.space.choices, random.Random(1), **(parts | extra)))
+            return STRATEGIES[name](StrategySettings(self.space.choices, random.Random(1), **(parts | extra)))
 
         both = Alignment(Ramp(1.0, 0.0, 0.0), anchor=largest, inputs=True)
         every_row = Alignment(Ramp(1.0, 0.0, 0.0), anchor=largest, one_row_in=1)

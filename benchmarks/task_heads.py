@@ -31,7 +31,7 @@ from scipy.stats import pearsonr, spearmanr
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_linear_schedule_with_warmup
 
 from bertcompress.export.calibration import Calibration
-from bertcompress.export.folder import Rows, export_folder
+from bertcompress.export.folder import ExportRows, export_folder
 from bertcompress.export.heads import SEQUENCE, SPAN, TOKEN, Head
 from bertcompress.export.optimize import timer
 from bertcompress.export.recommend import Trial
@@ -234,7 +234,7 @@ def run_task(name: str, data: Path, teacher: str, seed: int, folder: Path) -> di
     conditions = Conditions(1, task.max_length)
     record = export_folder(
         model, tokenizer, labels, folder, precisions=PRECISIONS, max_length=task.max_length,
-        rows=Rows(batches[:2], Calibration.from_batches(batches)),
+        rows=ExportRows(batches[:2], Calibration.from_batches(batches)),
         trial=Trial(timer(conditions, vocab_size=model.config.vocab_size)),
     )  # fmt: skip
     files = {

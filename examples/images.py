@@ -32,7 +32,7 @@ from bertcompress.report import draw_findings
 from bertcompress.supernet.alignment import Alignment, Ramp
 from bertcompress.supernet.chain import Inputs, SupernetOutput, run_chain
 from bertcompress.supernet.samplers import UniformSampler
-from bertcompress.supernet.strategy import STRATEGIES, Parts
+from bertcompress.supernet.strategy import STRATEGIES, StrategySettings
 from bertcompress.supernet.train import child_logits, train_supernet
 from bertcompress.training.log import TrainingLog
 from bertcompress.training.loop import Batch, FitSettings, fit, seeded
@@ -199,7 +199,7 @@ def train_chain(
     train, validation = splits
     with seeded(seed) as rng, TrainingLog(folder, "supernet", None) as log:
         network = BlockChain(CHOICES)
-        parts: Parts[Block] = Parts(
+        parts: StrategySettings[Block] = StrategySettings(
             CHOICES,
             random.Random(seed),
             largest=(max(BLOCKS),) * NUM_POSITIONS,

@@ -35,7 +35,7 @@ from bertcompress.sources.tokenizer import too_many_tokens
 
 
 @dataclass(frozen=True)
-class Rows:
+class ExportRows:
     """Rows of the user's data: `verified` against PyTorch, and those that int8 is calibrated on."""
 
     verified: Sequence[Mapping[str, Tensor]] = ()
@@ -50,7 +50,7 @@ def export_folder(
     *,
     precisions: Sequence[str] = ("fp32", "int8"),
     max_length: int | None = None,
-    rows: Rows | None = None,
+    rows: ExportRows | None = None,
     trial: Trial | None = None,
     about: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def export_folder(
         VerificationError: the fp32 or fp16 file disagrees with PyTorch, or any file holds other weights, is
             wired otherwise, or has other scales of activations than calibration found.
     """
-    rows, trial = rows or Rows(), trial or Trial()
+    rows, trial = rows or ExportRows(), trial or Trial()
     _check(model, tokenizer, label_names, precision_problems(precisions, rows.calibration))
     traced = model if isinstance(model, CompactBertForSequenceClassification) else TeacherGraph(model)
     out_dir = Path(out_dir)
@@ -106,7 +106,7 @@ def _check_files(
     out_dir: Path,
     model: PreTrainedModel,
     traced: CompactBertForSequenceClassification | TeacherGraph,
-    rows: Rows,
+    rows: ExportRows,
 ) -> None:
     """Hold every file against its network and the model, and note in its entry what was found."""
     reference = reference_of(model, rows.verified)

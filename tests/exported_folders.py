@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from bertcompress.export.calibration import random_calibration
-from bertcompress.export.folder import Rows, export_folder
+from bertcompress.export.folder import ExportRows, export_folder
 from bertcompress.export.heads import Head
 from bertcompress.export.teachers import AUTO_CLASSES
 from bertcompress.model import CompactBertForSequenceClassification
@@ -134,6 +134,6 @@ def write_folder(
         folder,
         precisions=precisions,
         max_length=MAX_LENGTH,
-        rows=Rows(calibration=random_calibration(len(words), MAX_LENGTH)),
+        rows=ExportRows(calibration=random_calibration(len(words), MAX_LENGTH)),
     )
     return folder

@@ -18,7 +18,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from bertcompress.data.batches import epoch_batches
+from bertcompress.data.batches import epoch_batches, in_row_order
 from bertcompress.data.tokenized import TokenizedSplit, tokenize
 from bertcompress.tasks.text_classification import TextClassification
 
@@ -99,6 +99,16 @@ def test_every_row_comes_once_an_epoch(lengths: list[int], batch_size: int, seed
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     assert max(map(len, batches)) <= batch_size
     assert len(batches) == -(-len(lengths) // batch_size)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=50), st.integers(1, 9), st.integers(0, 99))
+def test_what_is_computed_in_batches_comes_back_in_the_order_of_rows(
+    lengths: list[int], batch_size: int, seed: int
+) -> None:
+    batches = epoch_batches(lengths_only(lengths), batch_size, random.Random(seed))
+    computed = [torch.tensor([[float(lengths[row]), float(row)] for row in rows]) for rows in batches]
+    expected = torch.tensor([[float(length), float(row)] for row, length in enumerate(lengths)])
+    assert torch.equal(in_row_order(computed, batches), expected)
 
 
 def test_bucketed_batches_hold_little_padding_and_change_from_epoch_to_epoch() -> None:

@@ -21,7 +21,6 @@ from bertcompress.training.distill import (
     distill,
     embedding_groups,
     hidden_state_loss,
-    pool_tokens,
     soft_cross_entropy,
     teacher_targets,
 )
@@ -62,13 +61,6 @@ def test_hidden_state_loss_lies_in_its_bounds_and_ignores_length(seed: int, scal
     torch.testing.assert_close(hidden_state_loss(scale * student, teacher), loss)
     assert hidden_state_loss(scale * teacher, teacher).item() == pytest.approx(0.0, abs=1e-5)
     assert hidden_state_loss(-teacher, teacher).item() == pytest.approx(4.0, abs=1e-5)
-
-
-def test_pool_tokens_ignores_padding() -> None:
-    state, mask = random_tensor(2, 5, 3), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
-    pooled = pool_tokens(state, mask)
-    torch.testing.assert_close(pooled[1], state[1, :2].mean(dim=0))
-    assert torch.isfinite(pool_tokens(state, torch.zeros_like(mask))).all()
 
 
 def test_targets_come_back_from_their_file(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast, pipeline
 
 from bertcompress.errors import DataError, ExportError, VerificationError
 from bertcompress.export.calibration import random_calibration
-from bertcompress.export.folder import Rows, export_folder
+from bertcompress.export.folder import ExportRows, export_folder
 from bertcompress.export.heads import SEQUENCE, SPAN, TOKEN, Head, choices, same_answers, stacked
 from bertcompress.export.precisions import PRECISIONS
 from bertcompress.export.runtime import OnnxClassifier
@@ -49,7 +49,7 @@ def folders(
         found[head] = tmp_path_factory.mktemp(head.task)
         teacher = make_teacher(request.param, head)
         limits = input_limits(teacher.config.to_dict())
-        rows = Rows(calibration=random_calibration(limits.vocab_size, limits.max_length))
+        rows = ExportRows(calibration=random_calibration(limits.vocab_size, limits.max_length))
         export_folder(teacher, tokenizer, names, found[head], precisions=tuple(PRECISIONS), rows=rows)
     return found
 

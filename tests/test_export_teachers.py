@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 from bertcompress.cli import app as cli
 from bertcompress.errors import TeacherError
 from bertcompress.export.calibration import random_calibration
-from bertcompress.export.folder import Rows, export_folder
+from bertcompress.export.folder import ExportRows, export_folder
 from bertcompress.export.heads import HEADS, SEQUENCE, SPAN, Head
 from bertcompress.export.precisions import PRECISIONS
 from bertcompress.export.runtime import OnnxClassifier
@@ -85,7 +85,7 @@ def test_a_teacher_exports_with_its_fusions_and_serves(
 ) -> None:
     teacher = make_teacher(name)
     limits = input_limits(teacher.config.to_dict())
-    rows = Rows(calibration=random_calibration(limits.vocab_size, limits.max_length))
+    rows = ExportRows(calibration=random_calibration(limits.vocab_size, limits.max_length))
     record = export_folder(
         teacher, tokenizer, ("bad", "fair", "good"), tmp_path, precisions=tuple(PRECISIONS), rows=rows
     )

@@ -149,10 +149,10 @@ def test_costs_that_grow_with_size_are_found_again_and_noise_never_orders_them(n
     costs = [sum(increase[j] for j, other in enumerate(terms) if one.includes(other)) for one in terms]
     chains = fitting_chains(space, 16, random.Random(seed))
     measured = counts_matrix(chains, terms, "mean") @ np.array([0.3, *costs])
-    found = fit_coefficients(chains, measured, terms, "mean", growing=True)
+    found = fit_coefficients(chains, measured, terms, "mean", monotonic=True)
     assert list(found.costs_ms.values()) == pytest.approx(costs, rel=1e-6)
     noisy = measured * np.random.default_rng(seed).uniform(0.2, 5, len(chains))
-    found = fit_coefficients(chains, noisy, terms, "mean", growing=True)
+    found = fit_coefficients(chains, noisy, terms, "mean", monotonic=True)
     for one in terms:
         for other in terms:
             if one.includes(other):

@@ -46,7 +46,7 @@ from bertcompress.measure.clock import (
     time_interleaved,
     warm_up,
 )
-from bertcompress.measure.fresh import measure_fresh
+from bertcompress.measure.cold_start import measure_cold_start
 
 
 class FakeClock:
@@ -284,7 +284,7 @@ def test_a_summary_says_which_cpus_it_was_held_to(mask_sum_path):
 
 
 def test_a_fresh_process_pays_for_its_parts(mask_sum_path):
-    start = measure_fresh(mask_sum_path, Conditions(sequence_length=8), vocab_size=7, num_processes=1)
+    start = measure_cold_start(mask_sum_path, Conditions(sequence_length=8), vocab_size=7, num_processes=1)
     parts = (start.import_ms, start.session_load_ms, start.first_run_ms)
     assert min(parts) > 0
     assert start.cold_start_ms == pytest.approx(sum(parts))
@@ -293,7 +293,7 @@ def test_a_fresh_process_pays_for_its_parts(mask_sum_path):
 
 def test_a_file_that_a_fresh_process_cannot_load_is_named(tmp_path):
     with pytest.raises(ExportError, match=r"missing\.onnx: a fresh process cannot run it"):
-        measure_fresh(tmp_path / "missing.onnx", Conditions(), vocab_size=7, num_processes=1)
+        measure_cold_start(tmp_path / "missing.onnx", Conditions(), vocab_size=7, num_processes=1)
 
 
 def test_callers_ask_at_the_same_time():

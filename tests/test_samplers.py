@@ -18,7 +18,7 @@ from bertcompress.errors import SpaceError
 from bertcompress.space import Operator, canonical
 from bertcompress.supernet.alignment import Alignment, Ramp
 from bertcompress.supernet.samplers import FairSampler, GradualSampler, SandwichSampler, UniformSampler
-from bertcompress.supernet.strategy import STRATEGIES, Parts, Strategy
+from bertcompress.supernet.strategy import STRATEGIES, Strategy, StrategySettings
 
 CHOICES = [("a", "b", "c"), ("a", "b"), ("only",), ("a", "b", "c", "d")]
 ANY_CHOICES = st.lists(st.integers(1, 5).map(range).map(tuple), min_size=1, max_size=7)
@@ -35,7 +35,7 @@ def affordable(child: tuple[str, ...]) -> bool:
 
 def strategy(name: str, seed: int, **parts: Any) -> Strategy[str]:
     return STRATEGIES[name](
-        Parts(
+        StrategySettings(
             CHOICES,
             random.Random(seed),
             largest=("c", "b", "only", "d"),
@@ -182,6 +182,6 @@ def test_strategies_are_what_their_words_say() -> None:
 
 @pytest.mark.parametrize(("name", "lacking"), [("sandwich", "imitate"), ("magic-at", "alignment")])
 def test_a_strategy_says_what_it_lacks(name: str, lacking: str) -> None:
-    build: Callable[[Parts[str]], Strategy[str]] = STRATEGIES[name]
+    build: Callable[[StrategySettings[str]], Strategy[str]] = STRATEGIES[name]
     with pytest.raises(ValueError, match=lacking):
-        build(Parts(CHOICES, random.Random(0)))
+        build(StrategySettings(CHOICES, random.Random(0)))

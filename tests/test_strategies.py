@@ -17,7 +17,7 @@ from bertcompress.errors import RunFolderError
 from bertcompress.space import Child, Dimensions, SearchSpace
 from bertcompress.supernet.alignment import Alignment, Anchor, Ramp, alignment_loss
 from bertcompress.supernet.network import SuperBert
-from bertcompress.supernet.strategy import STRATEGIES, Parts, Strategy
+from bertcompress.supernet.strategy import STRATEGIES, Strategy, StrategySettings
 from bertcompress.supernet.train import SupernetStep, child_logits, train_supernet
 from bertcompress.training.checkpoint import CHECKPOINT_NAME
 from bertcompress.training.distill import embedding_groups, soft_cross_entropy
@@ -52,7 +52,7 @@ def make_strategy(
         dev_loss=lambda c: functional.cross_entropy(child_logits(supernet, c, split), labels).item(),
         check_every=3,
     )
-    parts = Parts(
+    parts = StrategySettings(
         space.choices,
         random.Random(3),
         largest=space.largest(),

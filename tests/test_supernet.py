@@ -21,7 +21,7 @@ from bertcompress.supernet import (
     extract,
     factorize,
     measure_importance,
-    nearest_child,
+    nearest_to_teacher,
     warm_start,
     weight_importance,
 )
@@ -58,9 +58,9 @@ def supernet(space: SearchSpace) -> SuperBert:
 
 def test_the_teacher_is_the_child_nearest_to_itself(space: SearchSpace) -> None:
     teacher = teacher_child(2, 4, 64)
-    assert nearest_child(space, teacher) == teacher
+    assert nearest_to_teacher(space, teacher) == teacher
     longer = SearchSpace(space.dimensions, (*space.choices, *space.choices))
-    assert nearest_child(longer, teacher) == (*teacher, *[IDENTITY] * 4)
+    assert nearest_to_teacher(longer, teacher) == (*teacher, *[IDENTITY] * 4)
 
 
 def test_the_nearest_child_takes_the_largest_of_the_kind_or_of_all() -> None:
@@ -68,7 +68,7 @@ def test_the_nearest_child_takes_the_largest_of_the_kind_or_of_all() -> None:
         vocab_size=97, hidden_size=32, embedding_size=32, head_size=8, num_labels=2, pooling="mean"
     )
     space = SearchSpace.uniform(dimensions, 3, ["mha1", "mha3", "conv5", "conv3"])
-    names = [operator.name for operator in nearest_child(space, teacher_child(1, 4, 64))]
+    names = [operator.name for operator in nearest_to_teacher(space, teacher_child(1, 4, 64))]
     # No feed-forward, no identity: the largest operator stands in.
     assert names == ["mha3", "mha3", "mha3"]
 

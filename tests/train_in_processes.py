@@ -17,7 +17,7 @@ from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.space import Child, Dimensions, Operator, SearchSpace
 from bertcompress.supernet.alignment import Alignment, Ramp
 from bertcompress.supernet.network import SuperBert
-from bertcompress.supernet.strategy import STRATEGIES, Parts
+from bertcompress.supernet.strategy import STRATEGIES, StrategySettings
 from bertcompress.supernet.train import child_logits, train_supernet
 from bertcompress.training.log import TrainingLog
 from bertcompress.training.loop import FitSettings, seeded
@@ -59,7 +59,7 @@ def train(name: str, folder: Path) -> dict[str, Any]:
             dev_loss=lambda c: functional.cross_entropy(child_logits(supernet, c, split), labels).item(),
             check_every=2,
         )
-        parts: Parts[Operator] = Parts(
+        parts: StrategySettings[Operator] = StrategySettings(
             space.choices,
             rng,
             fair_update="accumulated",

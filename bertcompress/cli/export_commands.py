@@ -34,7 +34,7 @@ def export_model(
     """Export a BERT, MiniLM, RoBERTa, DistilBERT, ELECTRA or compact model of any head to ONNX, verified."""
     with plain_errors():
         from bertcompress.export.calibration import Calibration
-        from bertcompress.export.folder import Rows, export_folder
+        from bertcompress.export.folder import ExportRows, export_folder
         from bertcompress.export.optimize import timer
         from bertcompress.export.recommend import Trial
         from bertcompress.export.teachers import load_model
@@ -62,7 +62,7 @@ def export_model(
             output,
             precisions=tuple(precisions.split(",")),
             max_length=max_length,
-            rows=Rows(
+            rows=ExportRows(
                 calibration=Calibration.from_texts(_texts(calibration), tokenizer, longest)
                 if calibration is not None
                 else None

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from bertcompress.data.random_state import random_state, set_random_state
@@ -14,7 +15,7 @@ from bertcompress.data.random_state import random_state, set_random_state
 POOL_BATCHES = 50
 
 
-class Rows(Protocol):
+class BatchSource(Protocol):
     """What can be trained on: N rows that come in batches (a TokenizedSplit, or another kind of data)."""
 
     def __len__(self) -> int: ...
@@ -27,7 +28,7 @@ class Rows(Protocol):
         """The rows of these numbers as tensors, (B, ...) each."""
 
 
-def epoch_batches(split: Rows, batch_size: int, rng: random.Random | None) -> list[list[int]]:
+def epoch_batches(split: BatchSource, batch_size: int, rng: random.Random | None) -> list[list[int]]:
     """Row numbers of every batch of one epoch; each row comes once, and one batch may be smaller.
 
     With `rng`, rows are shuffled, sorted by length inside pools of 50 batches, and the batches shuffled;
@@ -46,7 +47,7 @@ def epoch_batches(split: Rows, batch_size: int, rng: random.Random | None) -> li
     return batches
 
 
-def _by_length(split: Rows, rows: list[int]) -> list[int]:
+def _by_length(split: BatchSource, rows: list[int]) -> list[int]:
     return sorted(rows, key=split.lengths.__getitem__)
 
 
@@ -54,10 +55,16 @@ def _cut(rows: list[int], size: int) -> list[list[int]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
+def in_row_order(values: Sequence[Tensor], batches: Sequence[Sequence[int]]) -> Tensor:
+    """Return the values (B, ...) of all batches as one tensor (N, ...), each at the number of its row."""
+    order = torch.tensor([row for rows in batches for row in rows])
+    return torch.cat(list(values))[torch.argsort(order)]
+
+
 class EndlessBatches:
     """Length-bucketed index lists, epoch after epoch, shuffled anew each time; `rng` is theirs alone."""
 
-    def __init__(self, split: Rows, batch_size: int, rng: random.Random) -> None:
+    def __init__(self, split: BatchSource, batch_size: int, rng: random.Random) -> None:
         self._split, self._batch_size, self._rng = split, batch_size, rng
         self._start_of_epoch = random_state(rng)
         self._epoch: list[list[int]] = []

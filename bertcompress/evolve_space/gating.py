@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from bertcompress.data.batches import Rows
+from bertcompress.data.batches import BatchSource
 from bertcompress.data.random_state import random_state, set_random_state
 from bertcompress.supernet.chain import ChainNetwork, Choices, Op, SupernetOutput
 from bertcompress.supernet.train import InputsOf, TaskLoss
@@ -141,7 +141,7 @@ class _FitnessStep:
 
 def train_fitness(
     chain: GatedChain,
-    split: Rows,
+    split: BatchSource,
     task_loss: TaskLoss,
     settings: FitSettings,
     chosen: FitnessSettings,

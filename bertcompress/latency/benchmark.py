@@ -27,7 +27,7 @@ from bertcompress.measure import (
     num_cpus,
 )
 from bertcompress.measure.callers import measure_throughput
-from bertcompress.measure.fresh import measure_fresh
+from bertcompress.measure.cold_start import measure_cold_start
 from bertcompress.measure.versions import versions
 from bertcompress.sources.limits import input_limits, too_long
 
@@ -117,7 +117,7 @@ def benchmark_serving(
     fresh, throughput = [], []
     for name, path in contenders.items():
         about = {"model": name, **conditions.to_dict(), "precision": precision_of(path)}
-        start = measure_fresh(path, conditions, vocab_size=vocab_size, num_processes=num_processes)
+        start = measure_cold_start(path, conditions, vocab_size=vocab_size, num_processes=num_processes)
         fresh.append({**about, **start.to_dict()})
         for callers in num_callers:
             found = measure_throughput(

@@ -90,7 +90,7 @@ def fit_coefficients(
     pooling: Pooling,
     *,
     weights: Mapping[str, int] | None = None,
-    growing: bool = False,
+    monotonic: bool = False,
 ) -> Coefficients:
     """Intercept and cost per term, none below zero, with the least squared relative error.
 
@@ -101,12 +101,12 @@ def fit_coefficients(
     out say that there is one (see MOST_OF_PLAIN_ERROR): the number held is the one with which each chain is
     best predicted by all others.
 
-    With `growing` an operator costs no less than a smaller one of its kind: where sizes are many and chains
+    With `monotonic` an operator costs no less than a smaller one of its kind: where sizes are many and chains
     few, the noise would otherwise order them.
     """
     measured = np.asarray(latencies_ms, dtype=np.float64)
     scale = np.maximum(measured, FLOOR_OF_MEDIAN * np.median(measured))
-    sums = _sums_of_increases(terms) if growing else np.eye(1 + len(terms))
+    sums = _sums_of_increases(terms) if monotonic else np.eye(1 + len(terms))
     counts = counts_matrix(chains, terms, pooling)
     rows, target = counts @ sums / scale[:, None], measured / scale
     read = np.array([_weights_read(term, weights or {}) for term in terms])

@@ -25,7 +25,7 @@ from bertcompress.latency.chains import (
     space_terms,
 )
 from bertcompress.latency.coefficients import Coefficients, Streaming, fit_coefficients
-from bertcompress.latency.pace import steady_medians_ms
+from bertcompress.latency.drift import steady_medians_ms
 from bertcompress.latency.store import LatencyStore
 from bertcompress.measure import CLOCKS, Conditions, machine_key, measure_files, time_files
 from bertcompress.space import (
@@ -50,14 +50,14 @@ class TableSettings:
     """How a table is measured and fitted; `seconds_each` is spent on a chain, its two measurements together.
 
     More than `num_chains` are exported where the space has more operators than those can tell apart well.
-    `growing` is that of `fit_coefficients`.
+    `monotonic` is that of `fit_coefficients`.
     """
 
     num_chains: int = 16
     num_heldout: int = 4
     clock: str = "wall"
     seconds_each: float = 1.0
-    growing: bool = False
+    monotonic: bool = False
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ def build_latency_table(
 ) -> LatencyTable:
     """The table for a space, from `store` where it was measured before in the same way on this machine."""
     operators, terms, pooling = space_operators(space), space_terms(space), space.dimensions.pooling
-    chosen = (settings.num_chains, settings.num_heldout, settings.clock, settings.growing)
+    chosen = (settings.num_chains, settings.num_heldout, settings.clock, settings.monotonic)
     key: dict[str, Any] = {
         "table": {**vars(space.dimensions), "operators": [operator.name for operator in operators]},
         "settings": [METHOD, space.num_positions, *chosen],
@@ -270,7 +270,7 @@ def build_latency_table(
         terms,
         pooling,
         weights=operator_weights(space),
-        growing=settings.growing,
+        monotonic=settings.monotonic,
     )
     predicted = [found.predict_ms(chain, pooling) for chain in heldout]
     mape_percent, kendall = prediction_error(predicted, measured[start:])

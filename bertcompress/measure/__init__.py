@@ -2,7 +2,7 @@
 
 clock times contenders in turns, session opens files under stated conditions, files times them, machine says
 where and on which CPUs, noise and teamwork whether the machine was quiet and its CPUs near each other,
-fresh starts a process of its own, callers asks concurrently.
+cold_start starts a process of its own, callers asks concurrently.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from bertcompress.export.size import estimate_size_mib
 from bertcompress.latency.table import LatencyTable
 from bertcompress.measure import Conditions
 from bertcompress.recipe import Recipe
-from bertcompress.recipe.budget import CONDITIONS, Budget, LatencyBudget, Limit, ends
+from bertcompress.recipe.budget import CONDITIONS, BudgetSection, LatencyBudget, Limit, ends
 from bertcompress.search import Budgets, Cost, CostOf
 from bertcompress.space import Architecture, Child, Dimensions
 
@@ -73,8 +73,8 @@ def speedup_limits(speedup: Ends, teacher_ms: float) -> Ends:
     return teacher_ms / most if most else None, teacher_ms / least if least else None
 
 
-def _latency_budgets(recipe: Recipe) -> dict[str, Budget | LatencyBudget]:
-    budgets: list[Budget | LatencyBudget] = [recipe.budget, *recipe.budget.latencies]
+def _latency_budgets(recipe: Recipe) -> dict[str, BudgetSection | LatencyBudget]:
+    budgets: list[BudgetSection | LatencyBudget] = [recipe.budget, *recipe.budget.latencies]
     return dict(zip(latency_conditions(recipe), budgets, strict=True))
 
 

@@ -34,7 +34,7 @@ from bertcompress.pipeline.stages import (
 from bertcompress.recipe import Recipe
 from bertcompress.sources.data_files import local_files
 from bertcompress.training.checkpoint import CHECKPOINT_NAME
-from bertcompress.training.processes import tell
+from bertcompress.training.processes import broadcast
 from bertcompress.training.teacher import has_head, load_config
 
 STAGES: tuple[Stage, ...] = (
@@ -64,7 +64,7 @@ def run_stages(
     join_launch()
     quieten_transformers()
     if sources is None:
-        follow(recipe, run_dir, [(stage.name, stage.assist) for stage in STAGES[: last + 1]])
+        follow(recipe, run_dir, [(stage.name, stage.on_other_ranks) for stage in STAGES[: last + 1]])
         return RunResult({}, True, None)
     run = Run(recipe, RunFolder(run_dir), console)
     run.teacher_location = sources.teacher_location
@@ -118,12 +118,12 @@ def _hash_start(run: Run) -> dict[str, str]:
 def _run_stage(run: Run, stage: Stage, inputs: dict[str, Any], *, again: bool = False) -> None:
     if not again and run.folder.is_finished(stage.name, inputs):
         run.say(f"{stage.name}: done before, kept")
-        tell(False)
+        broadcast(False)
         return
     run.say(f"[bold]{stage.name}[/bold]")
     start = time.monotonic()
     folder = run.folder.begin(stage.name, keep=stage.resumes_from, caches=stage.caches, inputs=inputs)
-    tell(True)
+    broadcast(True)
     stage.make(run)
     for checkpoint in folder.rglob(CHECKPOINT_NAME):
         checkpoint.unlink()

@@ -20,7 +20,7 @@ from bertcompress.errors import LaunchError
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.recipe import Recipe
-from bertcompress.training.processes import hear, num_processes
+from bertcompress.training.processes import num_processes, receive
 
 # The others wait while the first one times or exports.
 PATIENCE = timedelta(days=7)
@@ -50,11 +50,11 @@ def join_launch() -> None:
 def follow(recipe: Recipe, run_dir: Path, stages: Sequence[tuple[str, Callable[[Run], None] | None]]) -> None:
     """In all processes but the first: take part in each stage that is made and has a part for them."""
     with tempfile.TemporaryDirectory(prefix="bertcompress-") as mirror:
-        for name, assist in stages:
-            is_made = hear()
-            if is_made and assist is not None:
+        for name, on_other_ranks in stages:
+            is_made = receive()
+            if is_made and on_other_ranks is not None:
                 mirror_stages(run_dir, Path(mirror), name)
-                assist(Run(recipe, RunFolder(Path(mirror)), None))
+                on_other_ranks(Run(recipe, RunFolder(Path(mirror)), None))
 
 
 def mirror_stages(run_dir: Path, mirror: Path, current: str) -> None:

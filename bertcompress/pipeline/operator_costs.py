@@ -45,20 +45,20 @@ def table_of_choices(
     num_heldout: int | None = None,
     *,
     conditions: Conditions | None = None,
-    growing: bool = False,
+    monotonic: bool = False,
 ) -> LatencyTable:
     """`operator_table` for any operators at the run's dimensions, one tuple a position.
 
-    With `growing` it is of many sizes of each kind: it is fitted on two chains an operator at least, and no
+    With `monotonic` it is of many sizes of each kind: it is fitted on two chains an operator at least, and no
     operator costs less than a smaller one of its kind.
     """
     chosen, conditions = run.recipe.latency, conditions or run.conditions
     num_operators = len({operator for operators in choices for operator in operators})
     settings = TableSettings(
-        num_chains=max(chosen.num_chains, 2 * num_operators) if growing else chosen.num_chains,
+        num_chains=max(chosen.num_chains, 2 * num_operators) if monotonic else chosen.num_chains,
         num_heldout=chosen.num_heldout if num_heldout is None else num_heldout,
         clock=best_clock(conditions),
-        growing=growing,
+        monotonic=monotonic,
     )
     return build_latency_table(
         SearchSpace(run.space.dimensions, tuple(choices)),

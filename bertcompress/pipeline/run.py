@@ -124,7 +124,7 @@ class Run:
         return load_teacher(str(self.path("teacher", "model")), self.task.label_names)
 
     @cached_property
-    def start(self) -> BertForSequenceClassification:
+    def starting_model(self) -> BertForSequenceClassification:
         """What children start from: the fine-tuned teacher, its embeddings those of the children's tokens."""
         if self.kept_tokens is None:
             return self.teacher

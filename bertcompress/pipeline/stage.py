@@ -17,9 +17,9 @@ class Stage:
     """A step of the flow: what it reads of the recipe, the stages whose results it reads, and what it makes.
 
     `keys` are the recipe's sections, or single keys as section.key. A stage that was killed finds again what
-    it had left under the names in `resumes_from`. `assist` is what the other processes of `accelerate launch`
-    do meanwhile; without it they wait. What is named in `caches` outlives a change of inputs too; the stage
-    itself sees to what it still holds for.
+    it had left under the names in `resumes_from`. `on_other_ranks` is what the other processes of
+    `accelerate launch` do meanwhile; without it they wait. What is named in `caches` outlives a change of
+    inputs too; the stage itself sees to what it still holds for.
     """
 
     name: str
@@ -27,5 +27,5 @@ class Stage:
     needs: tuple[str, ...]
     make: Callable[[Run], None]
     resumes_from: tuple[str, ...] = ()
-    assist: Callable[[Run], None] | None = None
+    on_other_ranks: Callable[[Run], None] | None = None
     caches: tuple[str, ...] = ()

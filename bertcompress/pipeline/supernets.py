@@ -22,8 +22,9 @@ def started_supernet(run: Run, space: SearchSpace, rng: random.Random) -> SuperB
     """A supernet of `space`, started from the teacher unless the recipe asks for random weights."""
     supernet = SuperBert(space)
     if run.recipe.supernet.warm_start == "teacher":
-        importance = measure_importance(run.start, _importance_batches(run.student_splits["train"], rng))
-        warm_start(supernet, run.start, importance=importance)
+        batches = _importance_batches(run.student_splits["train"], rng)
+        importance = measure_importance(run.starting_model, batches)
+        warm_start(supernet, run.starting_model, importance=importance)
     return supernet
 
 

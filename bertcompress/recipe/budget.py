@@ -107,7 +107,7 @@ class LatencyBudget(Section):
         }
 
 
-class Budget(Section):
+class BudgetSection(Section):
     """What the exported winner must fit; at least one. A number is the most, a range both ends."""
 
     num_parameters: CountLimit | None = Field(default=None, description="weights, embeddings included")

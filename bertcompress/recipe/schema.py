@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from bertcompress.recipe.budget import CONDITIONS, Budget
+from bertcompress.recipe.budget import CONDITIONS, BudgetSection
 from bertcompress.recipe.operators import TEACHER_SIZED, Operators, operators_by_position
 from bertcompress.recipe.section import (
     Count,
@@ -269,7 +269,7 @@ class Recipe(Section):
     teacher: Teacher = Field(default_factory=Teacher)
     space: Space = Field(default_factory=Space)
     supernet: Supernet = Field(default_factory=Supernet)
-    budget: Budget = Field(description="a section with at least one budget")
+    budget: BudgetSection = Field(description="a section with at least one budget")
     latency: Latency = Field(default_factory=Latency)
     search: Search = Field(default_factory=Search)
     student: Student = Field(default_factory=Student)

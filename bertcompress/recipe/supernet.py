@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from bertcompress.recipe.section import Count, Fraction, Positive, Rate, Section, Share, Weight
 
 
-class Alignment(Section):
+class AlignmentSection(Section):
     """The pull of a child towards the anchor (magic-a, magic-at)."""
 
     weight: Weight = Field(default=0.3, description="lambda at its full height")
@@ -62,7 +62,9 @@ class Supernet(Section):
     train_embeddings: bool = Field(default=False, description="train the embeddings too; slower")
     distill_weight: Share = Field(default=0.7, description="share of the teacher's logits in the loss")
     temperature: Positive = Field(default=2.0, description="softens the logits in distillation")
-    alignment: Alignment = Field(default_factory=Alignment, description="the pull towards the anchor")
+    alignment: AlignmentSection = Field(
+        default_factory=AlignmentSection, description="the pull towards the anchor"
+    )
     sample_within_budget: bool = Field(
         default=True,
         description="train only children that fit the budget; not fair, nor sandwich's largest and smallest",

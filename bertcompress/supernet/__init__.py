@@ -4,7 +4,7 @@ from bertcompress.supernet.chain import ChainNetwork, SupernetOutput
 from bertcompress.supernet.extract import extract
 from bertcompress.supernet.importance import Importance, measure_importance, weight_importance
 from bertcompress.supernet.network import SuperBert
-from bertcompress.supernet.warm_start import factorize, nearest_child, warm_start
+from bertcompress.supernet.warm_start import factorize, nearest_to_teacher, warm_start
 
 __all__ = [
     "ChainNetwork",
@@ -14,7 +14,7 @@ __all__ = [
     "extract",
     "factorize",
     "measure_importance",
-    "nearest_child",
+    "nearest_to_teacher",
     "warm_start",
     "weight_importance",
 ]

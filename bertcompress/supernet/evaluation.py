@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from bertcompress.data.batches import epoch_batches
+from bertcompress.data.batches import epoch_batches, in_row_order
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.space import Child, Operator, placed_steps
 from bertcompress.supernet.network import SuperBert
@@ -75,11 +75,10 @@ class SupernetEvaluator:
     ) -> None:
         self._supernet = supernet.eval()
         device = next(supernet.parameters()).device
-        batched = epoch_batches(split, batch_size, None)
-        self._order = torch.argsort(torch.tensor([row for rows in batched for row in rows]))
+        self._batches = epoch_batches(split, batch_size, None)
         last = supernet.space.num_positions - 1
         self.prefixes: PrefixEvaluator[tuple[int, Operator], Batch] = PrefixEvaluator(
-            [_on_device(split.batch(rows), device) for rows in batched],
+            [_on_device(split.batch(rows), device) for rows in self._batches],
             start=supernet.run_stem,
             apply=lambda step, state, batch: supernet.run_position(state, *step, batch),
             finish=supernet.run_head,
@@ -94,7 +93,8 @@ class SupernetEvaluator:
             SpaceError: the child is not of the supernet's space.
         """
         self._supernet.space.require(child)
-        return torch.cat(self.prefixes.outputs(placed_steps(child))).float().cpu()[self._order]
+        outputs = self.prefixes.outputs(placed_steps(child))
+        return in_row_order([output.float().cpu() for output in outputs], self._batches)
 
 
 def _on_device(batch: Batch, device: torch.device) -> Batch:

@@ -51,8 +51,8 @@ class Strategy(Generic[Op]):
 
 
 @dataclass(frozen=True)
-class Parts(Generic[Op]):
-    """What strategies are made of; each takes what it needs. `largest` and `smallest` are children."""
+class StrategySettings(Generic[Op]):
+    """What strategies are made of; each reads what it needs. `largest` and `smallest` are children."""
 
     choices: Choices[Op]
     rng: random.Random
@@ -75,18 +75,22 @@ class Parts(Generic[Op]):
         )
 
 
-def _fair(parts: Parts[Op]) -> Strategy[Op]:
-    sampler = FairSampler(parts.choices, parts.rng)
-    return Strategy(sampler, sampler.round_length if parts.fair_update == "accumulated" else 1)
+def _fair(settings: StrategySettings[Op]) -> Strategy[Op]:
+    sampler = FairSampler(settings.choices, settings.rng)
+    return Strategy(sampler, sampler.round_length if settings.fair_update == "accumulated" else 1)
 
 
-def _sandwich(parts: Parts[Op]) -> Strategy[Op]:
-    if parts.imitation is None:
+def _sandwich(settings: StrategySettings[Op]) -> Strategy[Op]:
+    if settings.imitation is None:
         raise ValueError("sandwich needs the loss by which its children imitate the largest")
     sampler = SandwichSampler(
-        parts.choices, parts.rng, largest=parts.largest, smallest=parts.smallest, accepts=parts.accepts
+        settings.choices,
+        settings.rng,
+        largest=settings.largest,
+        smallest=settings.smallest,
+        accepts=settings.accepts,
     )
-    return Strategy(sampler, sampler.round_length, imitation=parts.imitation)
+    return Strategy(sampler, sampler.round_length, imitation=settings.imitation)
 
 
 def _aligned(sampler: Sampler[Op], alignment: Alignment[tuple[Op, ...]] | None) -> Strategy[Op]:
@@ -95,11 +99,11 @@ def _aligned(sampler: Sampler[Op], alignment: Alignment[tuple[Op, ...]] | None) 
     return Strategy(sampler, alignment=alignment)
 
 
-STRATEGIES: dict[str, Callable[[Parts[Any]], Strategy[Any]]] = {
-    "spos": lambda parts: Strategy(parts.uniform()),
+STRATEGIES: dict[str, Callable[[StrategySettings[Any]], Strategy[Any]]] = {
+    "spos": lambda settings: Strategy(settings.uniform()),
     "fair": _fair,
     "sandwich": _sandwich,
-    "magic-t": lambda parts: Strategy(parts.gradual()),
-    "magic-a": lambda parts: _aligned(parts.uniform(), parts.alignment),
-    "magic-at": lambda parts: _aligned(parts.gradual(), parts.alignment),
+    "magic-t": lambda settings: Strategy(settings.gradual()),
+    "magic-a": lambda settings: _aligned(settings.uniform(), settings.alignment),
+    "magic-at": lambda settings: _aligned(settings.gradual(), settings.alignment),
 }

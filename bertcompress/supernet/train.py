@@ -13,7 +13,7 @@ import torch
 from accelerate.utils import broadcast_object_list, reduce
 from torch import Tensor, nn
 
-from bertcompress.data.batches import Rows
+from bertcompress.data.batches import BatchSource
 from bertcompress.supernet.alignment import Anchor, alignment_loss
 from bertcompress.supernet.chain import Inputs, Op, SupernetOutput, as_indices, from_indices
 from bertcompress.supernet.strategy import Strategy
@@ -26,7 +26,7 @@ InputsOf = Callable[[Batch], Inputs]
 
 def train_supernet(
     network: nn.Module,
-    split: Rows,
+    split: BatchSource,
     task_loss: TaskLoss,
     settings: FitSettings,
     *,
@@ -152,7 +152,7 @@ def evaluated(network: nn.Module) -> Iterator[None]:
 def child_logits(
     network: nn.Module,
     child: Sequence[Any],
-    split: Rows,
+    split: BatchSource,
     *,
     batch_size: int = 64,
     inputs_of: InputsOf = model_inputs,

@@ -55,7 +55,7 @@ def warm_start(
                 head.classifier.load_state_dict(teacher.classifier.state_dict())
 
 
-def nearest_child(space: SearchSpace, teacher: Child) -> Child:
+def nearest_to_teacher(space: SearchSpace, teacher: Child) -> Child:
     """The child that is the teacher's chain, or is as near to it as the space allows.
 
     Each position has the teacher's operator there, or else the largest of its kind, or else the largest of

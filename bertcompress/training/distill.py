@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from bertcompress.data.batches import epoch_batches
+from bertcompress.data.batches import epoch_batches, in_row_order
 from bertcompress.data.tokenized import TokenizedSplit
+from bertcompress.model.head import pool_mean
 from bertcompress.training.log import TrainingLog
 from bertcompress.training.loop import Batch, Checks, FitResult, FitSettings, fit, model_inputs
 
@@ -37,12 +38,6 @@ def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float) -> 
     log_student = functional.log_softmax(student / temperature, dim=-1)
     soft_teacher = functional.softmax(teacher / temperature, dim=-1)
     return functional.kl_div(log_student, soft_teacher, reduction="batchmean") * temperature**2
-
-
-def pool_tokens(hidden_state: Tensor, attention_mask: Tensor) -> Tensor:
-    """Mean over the real tokens: (B, T, D) and (B, T) to (B, D)."""
-    mask = attention_mask.unsqueeze(-1).to(hidden_state.dtype)
-    return (hidden_state * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
 
 def hidden_state_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -78,18 +73,16 @@ def teacher_targets(
 ) -> TeacherTargets:
     """Run the teacher once over `split`; rows come in the split's own order."""
     teacher.eval()
-    order: list[int] = []
     logits: list[Tensor] = []
     hidden: list[Tensor] = []
-    for indices in epoch_batches(split, batch_size, None):
+    batches = epoch_batches(split, batch_size, None)
+    for indices in batches:
         batch = split.batch(indices)
         output = teacher(**model_inputs(batch), output_hidden_states=True)
-        order += indices
         logits.append(output.logits.float())
-        pooled = [pool_tokens(state, batch["attention_mask"]) for state in output.hidden_states]
+        pooled = [pool_mean(state, batch["attention_mask"]) for state in output.hidden_states]
         hidden.append(torch.stack(pooled, dim=1).half())  # (B, L + 1, D)
-    inverse = torch.argsort(torch.tensor(order))
-    return TeacherTargets(torch.cat(logits)[inverse].clone(), torch.cat(hidden)[inverse].clone())
+    return TeacherTargets(in_row_order(logits, batches), in_row_order(hidden, batches))
 
 
 @dataclass(frozen=True)
@@ -130,7 +123,7 @@ class DistillLoss:
             layer = round(position * num_layers / depth) if depth else 0
             theirs = self._targets.hidden_states[rows, layer].to(state.device, state.dtype)
             if theirs.shape[-1] == state.shape[-1]:
-                losses.append(hidden_state_loss(pool_tokens(state, attention_mask), theirs))
+                losses.append(hidden_state_loss(pool_mean(state, attention_mask), theirs))
         return torch.stack(losses).mean() if losses else attention_mask.new_zeros((), dtype=torch.float32)
 
 

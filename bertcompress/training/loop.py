@@ -19,7 +19,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
-from bertcompress.data.batches import EndlessBatches, Rows, epoch_batches
+from bertcompress.data.batches import BatchSource, EndlessBatches, epoch_batches, in_row_order
 from bertcompress.data.random_state import Stateful
 from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.training.checkpoint import CHECKPOINT_NAME, Checkpoint, OptimizerState, TorchRandom, Weights
@@ -97,14 +97,14 @@ def linear_schedule(step: int, settings: FitSettings) -> float:
     return (settings.num_steps - step) / max(1, settings.num_steps - warmup)
 
 
-def num_epoch_steps(split: Rows, batch_size: int) -> int:
+def num_epoch_steps(split: BatchSource, batch_size: int) -> int:
     """Steps in one pass over `split`."""
     return max(1, -(-len(split) // batch_size))
 
 
 def fit(
     model: nn.Module,
-    split: Rows,
+    split: BatchSource,
     loss_of: LossOf,
     settings: FitSettings,
     *,
@@ -241,14 +241,10 @@ class _BestState:
 
 
 @torch.inference_mode()
-def predict(logits_of: Callable[[Batch], Tensor], split: Rows, *, batch_size: int = 64) -> Tensor:
+def predict(logits_of: Callable[[Batch], Tensor], split: BatchSource, *, batch_size: int = 64) -> Tensor:
     """Logits (N, C) over `split`, in its own row order, batched by length."""
-    rows: list[tuple[list[int], Tensor]] = []
-    for indices in epoch_batches(split, batch_size, None):
-        rows.append((indices, logits_of(split.batch(indices)).float().cpu()))
-    order = torch.tensor([index for indices, _ in rows for index in indices])
-    logits = torch.cat([batch for _, batch in rows])
-    return logits[torch.argsort(order)]
+    batches = epoch_batches(split, batch_size, None)
+    return in_row_order([logits_of(split.batch(rows)).float().cpu() for rows in batches], batches)
 
 
 def validation_metrics(

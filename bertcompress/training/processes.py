@@ -18,16 +18,16 @@ def is_first() -> bool:
     return num_processes() == 1 or int(os.environ.get("RANK", "0")) == 0
 
 
-def tell(value: Any) -> None:
-    """In the first process: give a value to the others, each of which waits in `hear`."""
+def broadcast(value: Any) -> None:
+    """In the first process: give a value to the others, each of which waits in `receive`."""
     if num_processes() > 1:
         from accelerate.utils import broadcast_object_list
 
         broadcast_object_list([value])
 
 
-def hear() -> Any:
-    """In the other processes: the value that the first one gives to `tell`."""
+def receive() -> Any:
+    """In the other processes: the value that the first one gives to `broadcast`."""
     from accelerate.utils import broadcast_object_list
 
     values = [None]

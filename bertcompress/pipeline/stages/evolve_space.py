@@ -45,7 +45,7 @@ from bertcompress.pipeline.settings import checkpoint_every
 from bertcompress.pipeline.supernets import started_supernet
 from bertcompress.search import fitting_child
 from bertcompress.space import BERT_LAYER, Operator, SearchSpace
-from bertcompress.supernet import SuperBert, nearest_child
+from bertcompress.supernet import SuperBert, nearest_to_teacher
 from bertcompress.training.checkpoint import CHECKPOINT_NAME
 from bertcompress.training.distill import DistillLoss, DistillWeights, embedding_groups
 from bertcompress.training.log import TrainingLog
@@ -117,10 +117,10 @@ class _Pool:
         known = {operator for operators in run.space.choices for operator in operators}
         attention, feed_forward = teacher.operators[: len(BERT_LAYER)]
         self.ladder = Ladder.of_teacher(dimensions, attention.size, feed_forward.size, sorted(known))
-        self.reference = nearest_child(run.space, teacher.operators)
+        self.reference = nearest_to_teacher(run.space, teacher.operators)
         choices = [self.ladder.operators] * run.space.num_positions
         self.tables: dict[str, LatencyTable] = {
-            name: table_of_choices(run, choices, conditions=conditions, growing=True)
+            name: table_of_choices(run, choices, conditions=conditions, monotonic=True)
             for name, conditions in run.latency_conditions.items()
         }
         cost_of = cost_function(run.recipe, dimensions, self.tables)

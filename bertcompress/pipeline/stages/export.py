@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bertcompress.data.batches import epoch_batches
 from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.export.folder import Rows, export_folder
+from bertcompress.export.folder import ExportRows, export_folder
 from bertcompress.export.optimize import Timer
 from bertcompress.export.optimize import timer as interleaved_timer
 from bertcompress.export.recommend import Trial
@@ -47,7 +47,7 @@ def _export(run: Run, role: str, timer: Timer) -> None:
         run.path("export", role),
         precisions=run.recipe.export.precisions,
         max_length=run.recipe.data.max_length,
-        rows=Rows(batches[:NUM_VERIFIED_BATCHES], calibration_rows(run, splits["train"])),
+        rows=ExportRows(batches[:NUM_VERIFIED_BATCHES], calibration_rows(run, splits["train"])),
         trial=Trial(timer, metric, run.recipe.export.max_metric_drop, run.conditions.provider),
         about={
             "name": f"{run.recipe.name}: {role}",

@@ -12,9 +12,9 @@ from bertcompress.pipeline.settings import checkpoint_every
 from bertcompress.pipeline.stage import TRAINING_FILES, Stage
 from bertcompress.pipeline.supernets import dev_loss, started_supernet
 from bertcompress.space import Child, Operator
-from bertcompress.supernet import SuperBert, nearest_child
+from bertcompress.supernet import SuperBert, nearest_to_teacher
 from bertcompress.supernet.alignment import Alignment, Ramp
-from bertcompress.supernet.strategy import STRATEGIES, Parts, Strategy
+from bertcompress.supernet.strategy import STRATEGIES, Strategy, StrategySettings
 from bertcompress.supernet.train import train_supernet
 from bertcompress.training.distill import DistillLoss, DistillWeights, embedding_groups, soft_cross_entropy
 from bertcompress.training.log import TrainingLog
@@ -61,8 +61,8 @@ def _strategy(run: Run, supernet: SuperBert) -> Strategy[Operator]:
     dev = sample_rows(
         run.student_splits["validation"], aligned.check_batches * DEV_BATCH_SIZE, run.recipe.seed
     )
-    near_teacher = nearest_child(space, run.teacher_architecture.operators)
-    parts = Parts(
+    near_teacher = nearest_to_teacher(space, run.teacher_architecture.operators)
+    parts = StrategySettings(
         space.choices,
         random.Random(run.recipe.seed),
         accepts=(lambda child: run.budgets.fits(run.cost_of(child)))

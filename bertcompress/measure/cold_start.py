@@ -19,7 +19,7 @@ from bertcompress.errors import ExportError
 from bertcompress.measure.session import Conditions, random_feed, session
 
 NUM_RUNS = 20
-_PROGRAM = "from bertcompress.measure.fresh import main; main()"
+_PROGRAM = "from bertcompress.measure.cold_start import main; main()"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class FreshStart:
         return asdict(self)
 
 
-def measure_fresh(
+def measure_cold_start(
     path: Path | str, conditions: Conditions, *, vocab_size: int, num_processes: int = 3
 ) -> FreshStart:
     """Start `num_processes` processes one after another that each load the file and run it.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertcompress.latency.pace import steady_medians_ms
+from bertcompress.latency.drift import steady_medians_ms
 from bertcompress.measure import round_order
 
 
