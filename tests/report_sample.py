@@ -184,7 +184,7 @@ def sample_data() -> dict[str, Any]:
         },
         "budgets": _budgets(),
         "models": _models(),
-        "verdict": "The search paid for itself: the winner is 2.2 points more accurate than the "
+        "verdict": "The winner is good: it is 2.2 points more accurate than the "
         "hand-designed baseline and 1.14× as fast.",
         "search": _search(),
         "latency_table": {

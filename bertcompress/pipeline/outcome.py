@@ -1,4 +1,4 @@
-"""What a run came to: each budget with what was reached, and the verdict on the search."""
+"""What a run came to: each budget with what was reached, and whether all were kept."""
 
 from __future__ import annotations
 
@@ -53,34 +53,6 @@ def _budget_row(budget: Budget, value: float, conditions: Conditions | None) -> 
         "met": budget.overshoot(value) == 0.0,
         "conditions": None if conditions is None else str(conditions),
     }
-
-
-def verdict(models: list[dict[str, Any]], metric: str, num_test_rows: int) -> str:
-    """One sentence: did the search pay for itself against the hand-designed baseline?
-
-    Differences below two standard errors of a difference on the test set are called ties.
-    """
-    by_role = {model["role"]: model for model in models}
-    if "baseline" not in by_role:
-        return "No baseline was distilled, so nothing is known about what the search was worth."
-    ours, theirs = by_role["winner"], by_role["baseline"]
-    ours_metric, theirs_metric = ours["metrics"]["test"][metric], theirs["metrics"]["test"][metric]
-    difference = ours_metric - theirs_metric
-    spread = 2 * (ours_metric * (1 - ours_metric) * 2 / max(1, num_test_rows)) ** 0.5
-    ratio = theirs["files"]["fp32"]["p50_ms"] / ours["files"]["fp32"]["p50_ms"]
-    speed = f"{ratio:.2f} times as fast" if ratio >= 1 else f"{1 / ratio:.2f} times slower"
-    compared = (
-        f"{ours['architecture']} has {ours_metric:.3f} test {metric} against {theirs_metric:.3f} "
-        f"of the hand-designed {theirs['architecture']}, and is {speed} in fp32"
-    )
-    if broken := [budget["name"] for budget in theirs["budgets"] if not budget["met"]]:
-        compared += f"; no uniform BERT of these sizes fits, this one is over {' and '.join(broken)}"
-    if abs(difference) <= spread:
-        paid = "bought speed" if ratio > 1.05 else "did not pay for itself"
-        noise = f"the {metric} gap is within the noise of {num_test_rows} test rows"
-        return f"The search {paid}: {compared}; {noise}."
-    paid = "paid for itself" if difference > 0 else "did not pay for itself"
-    return f"The search {paid}: {compared}."
 
 
 def budgets_met(data: Mapping[str, Any]) -> bool:

@@ -36,6 +36,11 @@ def metric_name(data: Mapping[str, Any]) -> str:
     return str((data.get("task") or {}).get("metric_name") or "accuracy")
 
 
+def num_rows(data: Mapping[str, Any]) -> Mapping[str, int]:
+    """Return the number of rows of each split; records keep it at the top."""
+    return (data.get("task") or {}).get("rows") or data.get("rows") or {}
+
+
 def model_of(data: Mapping[str, Any], role: str) -> Mapping[str, Any] | None:
     """Return the model of a role: teacher, baseline or winner."""
     return next((model for model in data.get("models") or [] if model.get("role") == role), None)

@@ -125,5 +125,6 @@ def _print_stacked(table: Table, console: Console) -> None:
         pairs = [
             Text.assemble((f"{heading}: ", "dim"), cell)
             for heading, cell in zip(table.headings[1:], others, strict=True)
+            if cell.plain
         ]
         console.print(Padding(Text("; ").join(pairs), (0, 0, 0, INDENT)))

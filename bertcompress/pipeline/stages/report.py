@@ -9,12 +9,14 @@ from bertcompress.files import read_json
 from bertcompress.latency.benchmark import origin
 from bertcompress.pipeline.costs import LATENCY
 from bertcompress.pipeline.evolved_space import evolution_finding
-from bertcompress.pipeline.outcome import budget_rows, verdict
+from bertcompress.pipeline.outcome import budget_rows
 from bertcompress.pipeline.roles import roles
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.stage import Stage
 from bertcompress.pipeline.stages.vocabulary import vocabulary_words
 from bertcompress.report import build_report
+from bertcompress.report.verdict import verdict
+from bertcompress.report.warnings import warnings
 from bertcompress.space import Architecture
 from bertcompress.training.log import read_curve
 
@@ -25,12 +27,19 @@ def write_report(run: Run) -> None:
 
 
 def report_data(run: Run) -> dict[str, Any]:
-    """Everything the report shows, read from the stages' files."""
+    """Return everything that the report shows, judged: what was found, the warnings, and the verdict."""
+    found = findings(run)
+    return {**found, "warnings": warnings(found), "verdict": verdict(found)}
+
+
+def findings(run: Run) -> dict[str, Any]:
+    """Return what the stages found, read from their files."""
     timed = read_json(run.path("benchmark", "benchmark.json"))
     models = [_model_row(run, role, timed["at_latencies"][LATENCY]) for role in roles(run)]
     for model in models:
         model["budgets"] = budget_rows(run, model, timed["at_latencies"])
     found = read_json(run.path("search", "search.json"))
+    prepared = read_json(run.path("data", "report.json"))
     return {
         "name": run.recipe.name,
         "description": run.recipe.description,
@@ -40,11 +49,11 @@ def report_data(run: Run) -> dict[str, Any]:
         "task": {
             "metric_name": run.task.metric_name,
             "label_names": list(run.task.label_names),
-            "rows": read_json(run.path("data", "report.json"))["rows"],
+            "rows": prepared["rows"],
         },
+        "data": {"report": prepared},
         "budgets": models[-1]["budgets"],
         "models": models,
-        "verdict": verdict(models, run.task.metric_name, len(run.splits["test"])),
         "search": {
             "evaluated": found["evaluated"],
             "winner": models[-1]["architecture"],

@@ -10,6 +10,7 @@ from typing import Any
 
 from bertcompress.report.section import Report, Section, Words
 from bertcompress.report.sections import (
+    alternatives,
     architectures,
     benchmark,
     budgets,
@@ -18,17 +19,22 @@ from bertcompress.report.sections import (
     interference,
     latency,
     models,
+    per_class,
     ranking,
     repeat,
     search,
     training,
     verdict,
+    warnings,
 )
 
 SECTIONS = (
+    warnings,
     verdict,
     budgets,
     models,
+    alternatives,
+    per_class,
     architectures,
     search,
     ranking,

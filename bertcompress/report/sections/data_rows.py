@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bertcompress.report.models import num_rows
 from bertcompress.report.numbers import count
 from bertcompress.report.section import Column, Section, Table
 
@@ -16,5 +17,5 @@ COLUMNS: list[Column[tuple[str, int]]] = [
 
 def section(data: Mapping[str, Any]) -> Section | None:
     """Return the section "Data"."""
-    rows = (data.get("task") or {}).get("rows") or {}
+    rows = num_rows(data)
     return Section("Data", (Table.of(COLUMNS, rows.items()),)) if rows else None

@@ -1,4 +1,4 @@
-"""The verdict, as it stands in the data."""
+"""The verdict, as it stands in the data: its first sentence says what matters most."""
 
 from __future__ import annotations
 
@@ -12,4 +12,6 @@ def section(data: Mapping[str, Any]) -> Section | None:
     """Return the section "Verdict"."""
     if not data.get("verdict"):
         return None
-    return Section("Verdict", (Words(str(data["verdict"]), "strong"),), in_summary=True)
+    first, end, others = str(data["verdict"]).partition(". ")
+    blocks = [Words(first + end.rstrip(), "strong"), *([Words(others)] if others else [])]
+    return Section("Verdict", tuple(blocks), in_summary=True)
