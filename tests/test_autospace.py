@@ -20,7 +20,7 @@ from bertcompress.evolve_space.autospace import (
     relative_fitness,
 )
 from bertcompress.evolve_space.mutations import Ladder
-from bertcompress.space import IDENTITY, Dimensions, Operator
+from bertcompress.space import IDENTITY, KINDS, Dimensions, Operator
 
 MOST = 12  # operators are whole numbers that cost themselves
 WIDE = Dimensions(
@@ -185,9 +185,9 @@ def test_mutations_change_the_size_by_a_step_or_the_kind() -> None:
     ladder = Ladder.of_teacher(WIDE, 12, 1536)
     names = {operator.name for operator in ladder.mutations(Operator("mha", 6))}
     assert {"mha4", "mha8"} <= names
-    assert {operator.kind for operator in ladder.mutations(Operator("mha", 6))} == {"mha", "ffn", "conv"}
+    assert {operator.kind for operator in ladder.mutations(Operator("mha", 6))} == {*KINDS} - {"identity"}
     assert IDENTITY in ladder.mutations(Operator("conv", 3))
-    assert {o.name for o in ladder.mutations(IDENTITY)} == {"mha1", "ffn96", "conv3"}
+    assert {"mha1", "ffn96", "conv3", "geglu96", "gconv7"} == {o.name for o in ladder.mutations(IDENTITY)}
     with pytest.raises(ValueError, match="not on the ladder"):
         ladder.mutations(Operator("mha", 5))
 

@@ -19,12 +19,12 @@ from bertcompress.pipeline.run_folder import MANIFEST, RunFolder
 from bertcompress.pipeline.stages import evolve_space as stage
 from bertcompress.pipeline.stages.evolve_space import EvolutionSettings, evolve_space
 from bertcompress.recipe import load_recipe
-from bertcompress.space import Architecture
+from bertcompress.space import KINDS, Architecture
 from bertcompress.training import loop as training
 
 SETS = ["teacher.epochs=1", "latency.num_heldout=2", "supernet.steps=10", "supernet.strategy=spos"]
 QUICK = EvolutionSettings(generations=3, steps=20)
-MS = {"conv": 0.9, "mha": 0.2, "ffn": 0.1}
+MS = dict.fromkeys(KINDS, 0.1) | {"conv": 0.9, "gconv": 0.9, "mha": 0.2}
 
 
 def invoke(*words: str | Path | int) -> Result:

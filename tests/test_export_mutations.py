@@ -30,8 +30,9 @@ from bertcompress.export.weights import check_weights
 from bertcompress.export.widen import check_wiring
 from bertcompress.export.write import write_precisions
 from bertcompress.model import CompactBertForSequenceClassification
+from bertcompress.space import KINDS, Operator
 
-CHAIN = ("mha2", "conv3", "ffn48", "mha4")
+CHAIN = ("mha2", "conv3", "ffn48", "mha4", "geglu24", "gconv3")
 DAMAGED = ("fp32", "int8", "int8_static", "int4_weights")
 Mutant = tuple[str, onnx.ModelProto]
 DENSE = ("MatMul", "MatMulNBits", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
@@ -298,3 +299,7 @@ def test_a_fault_in_any_node_is_caught(
 ) -> None:
     mutants = NODE_MUTATIONS[kind](onnx.load(files[precision]))
     assert survivors(mutants, gate, precision) == []
+
+
+def test_every_kind_of_operator_is_damaged() -> None:
+    assert {Operator.parse(name).kind for name in CHAIN} == {*KINDS} - {"identity"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,6 +28,7 @@ from bertcompress.export.write import write_precisions
 from bertcompress.model import CompactBertConfig, CompactBertForSequenceClassification, bert_dimensions
 from bertcompress.model.operators import MODULES
 from bertcompress.recipe.schema import Space
+from bertcompress.recipe.template import render_recipe
 from bertcompress.space import (
     IDENTITY,
     KINDS,
@@ -79,6 +81,13 @@ def test_words_read_back_and_a_recipe_takes_them(word: str) -> None:
     space = Space(operators=(*names, "mha2" if word == "identity" else "identity"))
     assert space.operators[: len(names)] == tuple(names)
     assert KINDS[word].form in str(Space.model_fields["operators"].description)
+
+
+def test_the_readme_and_a_new_recipe_name_every_kind() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    assert [kind.form for kind in KINDS.values() if f"`{kind.form}`" not in readme] == []
+    template = render_recipe("a.csv", text_columns=["text"], label_column="label", max_length=64, reasons=[])
+    assert [kind.form for kind in KINDS.values() if kind.description not in template] == []
 
 
 @pytest.mark.parametrize("word", ["lstm", "mha-", "conv_"])
@@ -216,3 +225,40 @@ def test_weights_are_handed_on_to_the_next_supernet(word: str) -> None:
     assert ours is not None
     assert theirs is not None
     assert all(torch.equal(weight, theirs.state_dict()[name]) for name, weight in ours.state_dict().items())
+
+
+def test_a_gated_feed_forward_starts_as_the_teachers_plain_one(
+    tiny_bert: BertForSequenceClassification, padded_batch: Batch, tmp_path: Path
+) -> None:
+    plain, gated = ("mha4", "ffn64", "ffn16", "ffn80"), ("mha4", "geglu64", "geglu16", "geglu80")
+    dimensions = bert_dimensions(tiny_bert.config)
+    choices = tuple(tuple({one: None, other: None}) for one, other in zip(plain, gated, strict=True))
+    supernet = SuperBert(SearchSpace.of_names(dimensions, choices)).eval()
+    warm_start(supernet, tiny_bert)
+    batch = padded_batch([9, 4])
+    children = [tuple(map(Operator.parse, names)) for names in (plain, gated)]
+    one, other = (supernet(**batch, architecture=child).logits for child in children)
+    assert torch.equal(one, other)
+    # It is no dead end: the value's weights, all zero, have a gradient.
+    other.sum().backward()
+    module: Any = supernet.module_at(1, Operator.parse("geglu64"))
+    assert module.value.weight.grad.abs().max() > 0
+    # Weights of zero have no range, and still become int8.
+    model = extract(supernet, children[1])
+    converted = export_onnx(model, tmp_path / "converted.onnx")
+    write_precisions(converted, {"int8": tmp_path / "int8.onnx"})
+    audit(tmp_path / "int8.onnx", model.architecture, precision="int8")
+    verify(tmp_path / "int8.onnx", model, precision="int8")
+
+
+def test_a_longer_kernel_starts_as_the_shorter_one() -> None:
+    for word in ("conv", "gconv"):
+        short, long = Operator(word, 3), Operator(word, 9)
+        older = SuperBert(SearchSpace(DIMENSIONS, ((short,),)), generator=torch.Generator().manual_seed(0))
+        newer = SuperBert(SearchSpace(DIMENSIONS, ((long,),)), generator=torch.Generator().manual_seed(1))
+        inherit(newer, older)
+        x = torch.randn(2, 12, 32, generator=torch.Generator().manual_seed(2))
+        ours, theirs = newer.eval().module_at(0, long), older.eval().module_at(0, short)
+        assert ours is not None
+        assert theirs is not None
+        torch.testing.assert_close(ours(x, torch.ones(2, 12)), theirs(x, torch.ones(2, 12)))

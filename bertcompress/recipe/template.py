@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from bertcompress.space import KINDS
 from bertcompress.space.precisions import PRECISION_WORDS
 
 
@@ -30,6 +31,7 @@ def render_recipe(
         max_length=max_length,
         sequence_length=min(max_length, 128),
         precisions=", ".join(PRECISION_WORDS),
+        operator_forms=", ".join(kind.description for kind in KINDS.values()),
     )
 
 
@@ -73,6 +75,7 @@ teacher:
 
 space:
   num_positions: 4             # the longest chain; identity makes it shorter
+  # operators to choose from: {operator_forms}
   operators: [mha3, mha6, ffn384, ffn768, conv3, conv5, identity]
   pooling: mean                # cls, mean or mean_max
   # vocabulary: corpus         # embed only tokens that the training texts use: far fewer parameters

@@ -9,6 +9,8 @@ from torch import nn
 from bertcompress.model.operators.attention import Attention
 from bertcompress.model.operators.convolution import SeparableConvolution
 from bertcompress.model.operators.feed_forward import FeedForward
+from bertcompress.model.operators.gated_convolution import GatedConvolution
+from bertcompress.model.operators.gated_feed_forward import GatedFeedForward
 from bertcompress.model.operators.operator_module import OperatorModule
 from bertcompress.space import IDENTITY, Dimensions, Operator
 
@@ -17,6 +19,8 @@ MODULES: dict[str, type[OperatorModule]] = {
     "mha": Attention,
     "ffn": FeedForward,
     "conv": SeparableConvolution,
+    "geglu": GatedFeedForward,
+    "gconv": GatedConvolution,
 }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bertcompress.space.operators.attention import ATTENTION
 from bertcompress.space.operators.convolution import CONVOLUTION
 from bertcompress.space.operators.feed_forward import FEED_FORWARD
+from bertcompress.space.operators.gated_convolution import GATED_CONVOLUTION
+from bertcompress.space.operators.gated_feed_forward import GATED_FEED_FORWARD
 from bertcompress.space.operators.identity import IDENTITY_KIND
 from bertcompress.space.operators.kind import OperatorKind
 
@@ -14,6 +16,8 @@ KINDS: dict[str, OperatorKind] = {
         ATTENTION,
         FEED_FORWARD,
         CONVOLUTION,
+        GATED_FEED_FORWARD,
+        GATED_CONVOLUTION,
         IDENTITY_KIND,
     )
 }
