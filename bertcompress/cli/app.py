@@ -149,12 +149,19 @@ app.command("evolve-space")(evolve_space)
 
 @app.command()
 def validate(recipe: RecipeArgument, overrides: SetOption = None) -> None:
-    """Check a recipe without running it; every problem is listed, by key."""
+    """Check a recipe without running it, and hold it, its data and its teacher against each other."""
     with plain_errors():
         from bertcompress.recipe import load_recipe
 
         loaded = load_recipe(recipe, overrides or [])
-        typer.echo(f"{recipe} is valid: {loaded.name}. {loaded.description}".rstrip())
+
+        # Not before: a bad recipe is refused without torch.
+        from bertcompress.pipeline.agreement import validate_recipe
+
+        unchecked = validate_recipe(loaded)
+    typer.echo(f"{recipe} is valid: {loaded.name}. {loaded.description}".rstrip())
+    for line in unchecked:
+        typer.echo(f"Not checked: {line}")
 
 
 @app.command()

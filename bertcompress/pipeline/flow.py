@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from rich.console import Console
 from transformers import logging as transformers_logging
 
 from bertcompress import __version__
-from bertcompress.data.vocabulary import check_trimmable
 from bertcompress.files import hash_file, hash_inputs, read_json
 from bertcompress.pipeline import RunResult
+from bertcompress.pipeline.agreement import check_teacher, check_texts, fitting_benchmark
 from bertcompress.pipeline.launched import follow, join_launch
 from bertcompress.pipeline.outcome import budgets_met
 from bertcompress.pipeline.run import Run
@@ -35,7 +36,6 @@ from bertcompress.recipe import Recipe
 from bertcompress.sources.data_files import local_files
 from bertcompress.training.checkpoint import CHECKPOINT_NAME
 from bertcompress.training.processes import broadcast
-from bertcompress.training.teacher import has_head, load_config
 
 STAGES: tuple[Stage, ...] = (
     data.STAGE,
@@ -66,25 +66,20 @@ def run_stages(
     if sources is None:
         follow(recipe, run_dir, [(stage.name, stage.on_other_ranks) for stage in STAGES[: last + 1]])
         return RunResult({}, True, None)
+    asked, recipe = recipe, fitting_benchmark(recipe, sources.teacher_location)
     run = Run(recipe, RunFolder(run_dir), console)
+    if recipe != asked:
+        lengths = ", ".join(map(str, recipe.benchmark.sequence_lengths))
+        run.say(f"benchmark.sequence_lengths: {lengths}, as the teacher has no positions for the default's")
     run.teacher_location = sources.teacher_location
     if sources.prepared is not None:
         run.prepared = sources.prepared
-        # What does not suit the teacher is said before a folder is made.
-        has_head(load_config(run.teacher_location), run.prepared.task.label_names)
-        if recipe.space.vocabulary == "corpus":
-            check_trimmable(run.tokenizer)
+    inputs = _inputs_of(run, STAGES[: last + 1])
+    # Before a folder is made, and before anything in an existing one is touched.
+    _check_agreement(run, inputs)
     with run.folder.lock():
         run.folder.write_text("recipe.yaml", recipe.to_yaml())
-        start = {"version": __version__, "data_files": _hash_data_files(run)}
-        inputs: dict[str, dict[str, Any]] = {}
-        values = recipe.model_dump(mode="json")
         for stage in STAGES[: last + 1]:
-            inputs[stage.name] = {
-                "before": [hash_inputs(inputs[need]) for need in stage.needs] or start,
-                "recipe": {key: _value_at(values, key) for key in stage.keys},
-                **(_hash_start(run) if stage.name == "search" else {}),
-            }
             # Asked for by name, the report is written again: this version may tell more than the one before.
             _run_stage(run, stage, inputs[stage.name], again=stage.name == until == "report")
     if STAGES[last].name != "report":
@@ -103,16 +98,43 @@ def _value_at(values: dict[str, Any], key: str) -> Any:
     return values[section][name] if name else values[section]
 
 
-def _hash_data_files(run: Run) -> list[str]:
-    """Hashes of the recipe's local data files; a Hub id stands for itself."""
-    chosen = run.recipe.data
-    return [hash_file(path) for path in local_files(chosen.source, chosen.files)]
+def _inputs_of(run: Run, stages: Sequence[Stage]) -> dict[str, dict[str, Any]]:
+    """What every stage is made from, by its name: of the recipe, of files, and of the stages before it."""
+    values, files = run.recipe.model_dump(mode="json"), _hash_files(run)
+    inputs: dict[str, dict[str, Any]] = {}
+    for stage in stages:
+        inputs[stage.name] = {
+            "before": [hash_inputs(inputs[need]) for need in stage.needs] or {"version": __version__},
+            "recipe": {key: _value_at(values, key) for key in stage.keys},
+            "files": files.get(stage.name, {}),
+        }
+    return inputs
 
 
-def _hash_start(run: Run) -> dict[str, str]:
-    """The hash of the distribution that the search starts from, where it starts from one."""
+def _hash_files(run: Run) -> dict[str, dict[str, Any]]:
+    """Hashes of the files that a stage reads, by the stage's name; a Hub's data set stands for itself."""
+    chosen, theirs = run.recipe.data, run.teacher_files
     start = run.recipe.search.start_distribution
-    return {} if start is None else {"start_distribution": hash_file(Path(start))}
+    data_files = [hash_file(path) for path in local_files(chosen.source, chosen.files)]
+    return {
+        "data": {"data": data_files, "teacher": theirs["inputs"]},
+        "teacher": {"teacher": theirs["weights"]},
+        "search": {} if start is None else {"start_distribution": hash_file(Path(start))},
+    }
+
+
+def _check_agreement(run: Run, inputs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Hold recipe, data and teacher against each other; say which files of a used teacher have changed."""
+    made_anew = [name for name, each in inputs.items() if not run.folder.is_finished(name, each)]
+    if "data" in made_anew:
+        check_texts(run.teacher_location, run.prepared)
+    label_names = (run.prepared if "data" in made_anew else run).task.label_names
+    check_teacher(run.recipe, run.teacher_location, label_names, weights="teacher" in made_anew)
+    if changed := teacher.changed_files(run):
+        run.say(
+            f"teacher: {', '.join(changed)} in {run.teacher_location} changed since it was used here; "
+            "what was made from it is made anew"
+        )
 
 
 def _run_stage(run: Run, stage: Stage, inputs: dict[str, Any], *, again: bool = False) -> None:

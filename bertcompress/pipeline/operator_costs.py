@@ -12,6 +12,7 @@ from rich.console import Console
 from bertcompress.latency.store import LatencyStore
 from bertcompress.latency.table import LatencyTable, TableSettings, build_latency_table
 from bertcompress.measure import Conditions, best_clock
+from bertcompress.pipeline.agreement import check_teacher
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.timing import export_architecture
@@ -83,6 +84,7 @@ def recipe_table(
         run = Run(recipe, RunFolder(Path(folder)), console)
         # A run reads the task from its data stage, which has not run here.
         run.task = run.prepared.task
+        check_teacher(recipe, run.teacher_location, run.task.label_names, weights=False)
         # Looking an embedding up takes as long among few as among many.
         run.kept_tokens = None
         return operator_table(run, num_heldout)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,17 @@ from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 
 from bertcompress.data.prepare import PreparedData
 from bertcompress.data.tokenized import TokenizedSplit
-from bertcompress.errors import SpaceError
 from bertcompress.files import read_json
 from bertcompress.latency.table import LatencyTable
 from bertcompress.measure import Conditions
 from bertcompress.model.convert_bert import bert_architecture
 from bertcompress.pipeline.costs import LATENCY, cost_function, latency_conditions
+from bertcompress.pipeline.recipe_space import recipe_space
 from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.sources import read_texts
-from bertcompress.recipe import TEACHER_SIZED, Recipe, operators_by_position, teacher_sized_operators
+from bertcompress.recipe import Recipe
 from bertcompress.search import Budgets, CostOf
-from bertcompress.sources.teacher import resolve_teacher
+from bertcompress.sources.teacher import hash_teacher, resolve_teacher
 from bertcompress.sources.tokenizer import load_tokenizer
 from bertcompress.space import Architecture, SearchSpace
 from bertcompress.tasks.text_classification import TextClassification
@@ -93,6 +92,11 @@ class Run:
         return resolve_teacher(self.recipe.teacher.source)
 
     @cached_property
+    def teacher_files(self) -> dict[str, dict[str, str]]:
+        """Hashes of the files that are read of the recipe's teacher, see hash_teacher."""
+        return hash_teacher(self.teacher_location)
+
+    @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The teacher's tokenizer."""
         return load_tokenizer(self.teacher_location)
@@ -140,28 +144,8 @@ class Run:
     @cached_property
     def space(self) -> SearchSpace:
         """The recipe's search space at the teacher's width."""
-        chosen, teacher = self.recipe.space, self.teacher_architecture.dimensions
-        hidden_size = chosen.hidden_size or teacher.hidden_size
-        if hidden_size != teacher.hidden_size and self.recipe.supernet.warm_start == "teacher":
-            raise SpaceError(
-                f"space.hidden_size: {hidden_size} is not the teacher's {teacher.hidden_size}, from which "
-                "the supernet starts; leave it out, or set supernet.warm_start to none"
-            )
-        dimensions = replace(
-            teacher,
-            vocab_size=teacher.vocab_size if self.kept_tokens is None else len(self.kept_tokens),
-            hidden_size=hidden_size,
-            embedding_size=chosen.embedding_size or hidden_size,
-            pooling=chosen.pooling,
-        )
-        by_position = operators_by_position(chosen.operators)
-        if by_position is not None:
-            return SearchSpace.of_names(dimensions, by_position)
-        operators: Sequence[Any] = chosen.operators
-        if operators == (TEACHER_SIZED,):
-            config = load_config(self.teacher_location)
-            operators = teacher_sized_operators(config.num_attention_heads, config.intermediate_size)
-        return SearchSpace.uniform(dimensions, chosen.num_positions, operators)
+        vocab_size = None if self.kept_tokens is None else len(self.kept_tokens)
+        return recipe_space(self.recipe, self.teacher_architecture, vocab_size)
 
     @cached_property
     def conditions(self) -> Conditions:

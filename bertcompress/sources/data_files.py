@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bertcompress.errors import DataError
-from bertcompress.sources.installed_package import package_folders
+from bertcompress.sources.installed_package import PACKAGE_PREFIX, package_folders
 from bertcompress.sources.tables import READERS
 
-PACKAGE_PREFIX = "package:"
 # File names, without suffix, that a folder's splits go by.
 SPLIT_FILES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 

@@ -7,6 +7,20 @@ from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
+PACKAGE_PREFIX = "package:"
+
+
+def missing_package(source: str) -> str | None:
+    """The package of a source `package:NAME` or `package:NAME/path` that is not installed; else None."""
+    if not source.startswith(PACKAGE_PREFIX):
+        return None
+    name = source.removeprefix(PACKAGE_PREFIX).partition("/")[0]
+    try:
+        package_folders(name)
+    except ModuleNotFoundError:
+        return name
+    return None
+
 
 def package_folders(name: str) -> list[Path]:
     """The folders of an installed package, given as it is imported or as pip knows it; nothing is imported.

@@ -8,11 +8,18 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from bertcompress.errors import TeacherError
+from bertcompress.files import hash_file
 from bertcompress.sources.hub import hub_answers
-from bertcompress.sources.installed_package import package_folders
+from bertcompress.sources.installed_package import PACKAGE_PREFIX, package_folders
 
-PACKAGE_PREFIX = "package:"
 SAFE_WEIGHTS = "*.safetensors"
+# What is read of a teacher's folder: its weights, and what its inputs and sizes hang on.
+WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json")
+INPUT_FILES = (
+    "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
+    "spm.model",
+)  # fmt: skip
 PICKLED_WEIGHTS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -27,16 +34,35 @@ def resolve_teacher(source: str) -> str:
     """
     if source.startswith(PACKAGE_PREFIX):
         return str(_package_folder(source.removeprefix(PACKAGE_PREFIX)))
-    looks_local = source.startswith((".", "/", "~")) or Path(source).expanduser().exists()
     folder = Path(source).expanduser()
-    if looks_local and not (folder / "config.json").is_file():
+    if is_local(source) and not (folder / "config.json").is_file():
         raise TeacherError(
             f"teacher.source: {source}: no config.json there; give a folder that save_pretrained wrote"
         )
-    if not looks_local:
+    if not is_local(source):
         return _hub_location(source)
     _refuse_pickles(folder)
     return str(folder)
+
+
+def is_local(source: str) -> bool:
+    """Whether a teacher lies on this machine by its name: a package, a path, or what is there."""
+    return source.startswith((PACKAGE_PREFIX, ".", "/", "~")) or Path(source).expanduser().exists()
+
+
+def hash_teacher(location: str) -> dict[str, dict[str, str]]:
+    """Hashes of the teacher's files by name: under "inputs" what cuts texts and tells sizes, and "weights".
+
+    What is read of a model on the Hub is downloaded for it.
+    """
+    patterns = {"inputs": INPUT_FILES, "weights": WEIGHT_FILES}
+    folder = Path(location)
+    if not folder.is_dir():
+        folder = Path(snapshot_download(location, allow_patterns=[*INPUT_FILES, *WEIGHT_FILES]))
+    return {
+        part: {path.name: hash_file(path) for pattern in names for path in sorted(folder.glob(pattern))}
+        for part, names in patterns.items()
+    }
 
 
 def _hub_location(name: str) -> str:

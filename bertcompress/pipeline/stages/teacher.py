@@ -7,6 +7,7 @@ import random
 from transformers import BertForSequenceClassification
 
 from bertcompress.data.tokenized import TokenizedSplit
+from bertcompress.files import read_json
 from bertcompress.pipeline.evaluation import checks, metrics_of
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.settings import checkpoint_every
@@ -16,16 +17,42 @@ from bertcompress.training.log import TrainingLog
 from bertcompress.training.loop import FitSettings, num_epoch_steps, seeded
 from bertcompress.training.teacher import fine_tune, has_head, load_config, load_teacher
 
+DESCRIBED = "teacher.json"
+
+
+def changed_files(run: Run) -> list[str]:
+    """The names of the teacher's files that are not what they were when this run's teacher was made."""
+    path = run.path("teacher", DESCRIBED)
+    if not path.is_file():
+        return []
+    before, now = read_json(path), run.teacher_files
+    if before["source"] != run.recipe.teacher.source:
+        return []
+    old, new = ({**files["inputs"], **files["weights"]} for files in (before["files"], now))
+    return [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+
 
 def train_teacher(run: Run) -> None:
-    """Fine-tune the teacher where it has no head, report it, keep its answers on the training split."""
+    """Fine-tune the teacher where it has no head, report it, keep its answers on the training split.
+
+    teacher.json says where it came from, whether its head is new, and what its files were.
+    """
     split = run.splits["train"]
     headed = has_head(load_config(run.teacher_location), run.task.label_names)
+    if not headed:
+        run.say("teacher: has no head for this task; a new head is fine-tuned")
     with seeded(run.recipe.seed) as rng:
         teacher = load_teacher(run.teacher_location, run.task.label_names)
         if not headed:
             _fine_tune(run, teacher, split, rng)
     run.folder.write_json("teacher/metrics.json", metrics_of(run, teacher, run.splits))
+    described = {
+        "source": run.recipe.teacher.source,
+        "location": run.teacher_location,
+        "new_head": not headed,
+        "files": run.teacher_files,
+    }
+    run.folder.write_json(f"teacher/{DESCRIBED}", described)
     teacher.save_pretrained(run.path("teacher", "model"))
     run.tokenizer.save_pretrained(run.path("teacher", "model"))
     teacher_targets(teacher, split).save(run.path("teacher", "targets.safetensors"))
