@@ -12,6 +12,15 @@ from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification
 
 WEIGHTS = "model.safetensors"
+RECIPE = """\
+name: small
+data: {{source: {folder}/reviews.csv, max_length: 16}}
+teacher: {{source: {folder}/teacher, epochs: 1}}
+space: {{num_positions: 2, operators: [mha2, ffn32, conv3, identity]}}
+supernet: {{steps: 4}}
+budget: {{num_parameters: 15000000}}
+latency: {{num_chains: 4, num_heldout: 2, sequence_length: 8}}
+"""
 Weights = dict[str, Tensor]
 
 
@@ -21,6 +30,19 @@ def save_classifier(folder: Path, **sizes: int) -> Path:
     widely_drawn(lambda: BertForSequenceClassification(config)).save_pretrained(folder)
     word_tokenizer().save_pretrained(folder)
     return folder
+
+
+def save_recipe(folder: Path) -> Path:
+    """The file of a recipe, with its data and the classifier as its teacher."""
+    save_classifier(folder / "teacher")
+    words, rows = WORDS[4:], []
+    for number in range(60):
+        text = " ".join(words[number // len(words) ** place % len(words)] for place in range(3))
+        rows.append(f"{text},{'LABEL_1' if number % 2 else 'LABEL_0'}")
+    (folder / "reviews.csv").write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+    path = folder / "small.yaml"
+    path.write_text(RECIPE.format(folder=folder), encoding="utf-8")
+    return path
 
 
 def change_weights(folder: Path, change: Callable[[Weights], Mapping[str, Tensor]]) -> Path:

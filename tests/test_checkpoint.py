@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from checkpoints import (
     in_type,
     renamed,
     save_classifier,
+    save_recipe,
     with_value,
     without,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from small_models import compact_model
@@ -31,9 +33,14 @@ from transformers import (
     BertForTokenClassification,
     BertModel,
 )
+from typer.testing import CliRunner
 
+from bertcompress.cli.app import app
+from bertcompress.cli.options import EXIT_REFUSED
 from bertcompress.errors import TeacherError
 from bertcompress.export.teachers import load_model
+from bertcompress.pipeline import run_recipe
+from bertcompress.recipe import load_recipe
 from bertcompress.sources.checkpoint import label_names_of, read_config
 from bertcompress.training.loop import seeded
 from bertcompress.training.teacher import load_teacher
@@ -300,16 +307,22 @@ def broken_once(weights: Weights, draw: st.DrawFn) -> Weights:
     return weights
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), headless=st.booleans())
-def test_a_checkpoint_with_any_one_tensor_broken_is_refused(
+def test_a_checkpoint_with_any_one_tensor_broken_is_refused_by_every_command(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, headless: bool
 ) -> None:
-    folder = save_classifier(tmp_path_factory.mktemp("broken"), num_hidden_layers=1)
+    """More examples: pytest --hypothesis-profile many."""
+    folder = tmp_path_factory.mktemp("broken")
+    recipe, teacher, out = save_recipe(folder), folder / "teacher", folder / "out"
     if headless:
-        BertForSequenceClassification.from_pretrained(folder).bert.save_pretrained(folder)
-    change_weights(folder, lambda weights: broken_once(weights, data.draw))
-    loaders = ["teacher"] if headless else LOADERS
-    for name in loaders:
-        with pytest.raises(TeacherError):
-            LOADERS[name](str(folder))
+        BertForSequenceClassification.from_pretrained(teacher).bert.save_pretrained(teacher)
+    change_weights(teacher, lambda weights: broken_once(weights, data.draw))
+    for command in (["export-model", teacher, out], ["validate", recipe]):
+        done = CliRunner().invoke(app, [str(word) for word in command])
+        assert done.exit_code == EXIT_REFUSED, done.output
+        assert done.stderr.startswith("TeacherError: ")
+    with pytest.raises(TeacherError):
+        run_recipe(load_recipe(recipe), folder / "run", "teacher")
+    assert not out.exists()
+    assert not (folder / "run").exists()
+    shutil.rmtree(folder)

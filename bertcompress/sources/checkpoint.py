@@ -126,12 +126,15 @@ def first_line(error: BaseException) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """transformers' own report is not shown: it is read, and told in our words."""
-    verbosity = transformers_logging.get_verbosity()
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 def _stored_tensors(location: str, subject: str) -> dict[str, Tensor]:
