@@ -170,7 +170,7 @@ def test_a_teacher_trained_anew_in_place_is_taken_anew_and_said(
         assert expected in said
         assert "data: done before, kept" in said
     kept = BertForSequenceClassification.from_pretrained(run_dir / "teacher" / "model")
-    assert float(kept.classifier.bias[0]) == 3.0
+    assert kept.classifier.bias[0].item() == 3.0
     word_tokenizer(("[PAD]", "[UNK]", "[CLS]", "[SEP]", *reversed(WORDS[4:]))).save_pretrained(teacher)
     run_recipe(recipe_of(recipe_file), run_dir, "teacher", console=Console(width=500))
     said = capsys.readouterr().out

@@ -36,6 +36,11 @@ def invoke(*words: str | Path) -> Result:
     return CliRunner().invoke(cli.app, [str(word) for word in words])
 
 
+def write_rows(path: Path) -> None:
+    rows = [f"a good film {index},{'pos' if index % 2 else 'neg'}" for index in range(40)]
+    path.write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+
+
 @pytest.fixture
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -91,8 +96,7 @@ def test_unknown_recipe_names_the_nearest(in_folder: Path) -> None:
 
 def test_good_recipe_is_valid_and_a_bad_override_is_not(in_folder: Path) -> None:
     (in_folder / "good.yaml").write_text(GOOD, encoding="utf-8")
-    rows = [f"a good film {index},{'pos' if index % 2 else 'neg'}" for index in range(40)]
-    (in_folder / "reviews.csv").write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+    write_rows(in_folder / "reviews.csv")
     assert invoke("validate", "good.yaml").exit_code == 0
     assert invoke("validate", "good.yaml", "--set", "seed=7").exit_code == 0
     refused = invoke("validate", "good.yaml", "--set", "budget.latncy_ms=3")
