@@ -109,7 +109,12 @@ def load_model(location: str) -> PreTrainedModel:
         TeacherError: it cannot be loaded whole, has no head of HEADS, or is none of the family.
     """
     config = read_config(location, location)
-    head = _head_of(", ".join(config.architectures or ()) or "no head", location)
+    claimed = config.architectures or ["no head"]
+    if len(claimed) > 1:
+        raise TeacherError(
+            f"{location}: its config claims several classes, {', '.join(claimed)}; leave one under architectures"
+        )
+    head = _head_of(claimed[0], location)
     model, _ = load_whole(AUTO_CLASSES[head], location, subject=location)
     loaded: PreTrainedModel = model
     return loaded

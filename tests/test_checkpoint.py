@@ -171,12 +171,24 @@ def test_labels_beside_the_head_are_refused(classifier: Path) -> None:
 
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [({"0": "a", "2": "b"}, r"numbers \[0, 2\]"), ({"0": "a", "1": "a"}, "names a twice")],
+    [
+        ({"0": "a", "2": "b"}, r"numbers \[0, 2\]"),
+        ({"0": "a", "1": "a"}, "names a twice"),
+        ({"0": "a", "1": None}, "a label without a name"),
+    ],
 )
-def test_labels_that_are_no_list_are_refused(classifier: Path, labels: dict[str, str], message: str) -> None:
+def test_labels_that_are_no_list_are_refused(
+    classifier: Path, labels: dict[str, str | None], message: str
+) -> None:
     configure(classifier, id2label=labels)
     with pytest.raises(TeacherError, match=message):
         label_names_of(read_config(str(classifier), "model"))
+
+
+def test_a_config_that_claims_two_heads_is_refused(classifier: Path) -> None:
+    configure(classifier, architectures=["BertForSequenceClassification", "BertForTokenClassification"])
+    with pytest.raises(TeacherError, match="several classes"):
+        load_model(str(classifier))
 
 
 def test_labels_that_are_numbers_become_text(classifier: Path) -> None:

@@ -65,6 +65,8 @@ def label_names_of(config: PretrainedConfig, subject: str | None = None) -> list
         raise TeacherError(
             f"{subject}: id2label has the numbers {numbers}; name every label of the head, from 0 on"
         )
+    if None in named.values():
+        raise TeacherError(f"{subject}: id2label has a label without a name; name every label of the head")
     names = [str({int(number): name for number, name in named.items()}[number]) for number in numbers]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise TeacherError(f"{subject}: id2label names {', '.join(repeated)} twice; give every label its own")
@@ -119,8 +121,10 @@ def load_whole(
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says first; its type where it says nothing."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    """What an error says first, up to a line that leads to no other; its type where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    led = 1 + next((number for number, line in enumerate(lines) if not line.endswith(":")), 0)
+    return " ".join(lines[:led]) or type(error).__name__
 
 
 @contextmanager
