@@ -110,10 +110,8 @@ def load_model(location: str) -> PreTrainedModel:
     """
     config = read_config(location, location)
     claimed = config.architectures or ["no head"]
-    if len(claimed) > 1:
-        raise TeacherError(
-            f"{location}: its config claims several classes, {', '.join(claimed)}; leave one under architectures"
-        )
+    if isinstance(claimed, str) or len(claimed) > 1:
+        raise TeacherError(f"{location}: architectures in its config is {claimed}; name one class in a list")
     head = _head_of(claimed[0], location)
     model, _ = load_whole(AUTO_CLASSES[head], location, subject=location)
     loaded: PreTrainedModel = model

@@ -187,7 +187,7 @@ def test_labels_that_are_no_list_are_refused(
 
 def test_a_config_that_claims_two_heads_is_refused(classifier: Path) -> None:
     configure(classifier, architectures=["BertForSequenceClassification", "BertForTokenClassification"])
-    with pytest.raises(TeacherError, match="several classes"):
+    with pytest.raises(TeacherError, match="name one class in a list"):
         load_model(str(classifier))
 
 
