@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,13 @@ def test_a_changed_key_reaches_only_what_depends_on_it(
     tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    silent = [replace(stage, make=lambda run, name=stage.name: made.append(name)) for stage in STAGES[:-1]]
+    task = {"text_columns": ["text"], "label_column": "label", "label_names": ["negative", "positive"]}
+
+    def make(run: Run, name: str) -> None:
+        made.append(name)
+        run.folder.write_json("data/task.json", task)
+
+    silent = [replace(stage, make=partial(make, name=stage.name)) for stage in STAGES[:-1]]
     monkeypatch.setattr(flow, "STAGES", (*silent, STAGES[-1]))
 
     def rerun(*overrides: str) -> list[str]:
