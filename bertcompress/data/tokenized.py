@@ -75,6 +75,18 @@ class TokenizedSplit:
             pad_token_id=self.pad_token_id,
         )
 
+    @classmethod
+    def joined(cls, splits: Sequence[TokenizedSplit]) -> TokenizedSplit:
+        """Return the rows of all splits, one split after the other."""
+        lengths = np.concatenate([split.lengths for split in splits])
+        return cls(
+            input_ids=np.concatenate([split.input_ids for split in splits]),
+            token_type_ids=np.concatenate([split.token_type_ids for split in splits]),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            labels=np.concatenate([split.labels for split in splits]),
+            pad_token_id=splits[0].pad_token_id,
+        )
+
     def save(self, path: Path) -> None:
         """Write the arrays as one safetensors file; the folder exists."""
         arrays = {

@@ -30,12 +30,12 @@ class ViewShares:
     is a crop of its row and one of another row, and a recombined pair takes its second text from another row.
     """
 
-    replaced: float = 0.2
-    deleted: float = 0.1
-    phrases: float = 0.4
-    cropped: float = 0.2
-    joined: float = 0.2
-    recombined: float = 0.2
+    replaced: float = 0.15
+    deleted: float = 0.05
+    phrases: float = 0.7
+    cropped: float = 0.08
+    joined: float = 0.08
+    recombined: float = 0.08
     longest_phrase: int = 8
 
 
@@ -59,7 +59,8 @@ def find_neighbours(
     `embedding` is a word embedding (V, D) in the order of the tokenizer's ids. Only words of letters are
     replaced, and only by such: numbers, marks and word pieces stay.
     """
-    tokens = tokenizer.convert_ids_to_tokens(list(range(len(embedding))))
+    # An embedding may have more rows than the tokenizer has tokens.
+    tokens = [token or "" for token in tokenizer.convert_ids_to_tokens(list(range(len(embedding))))]
     words = np.array([token.isalpha() and len(token) > 1 for token in tokens])
     words[[index for index in tokenizer.all_special_ids if index < len(words)]] = False
     continues = np.array([token.startswith("##") for token in tokens])

@@ -48,13 +48,18 @@ def hidden_state_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TeacherTargets:
-    """The teacher's answers on a split of N rows.
+    """The teacher's answers on N rows.
 
-    Logits are (N, C), hidden states, pooled over tokens and in half precision, (N, L + 1, D).
+    Logits are (N, C). Hidden states, pooled over tokens and in half precision, are (M, L + 1, D): those of
+    the first M rows.
     """
 
     logits: Tensor
     hidden_states: Tensor
+
+    def followed_by(self, logits: Tensor) -> TeacherTargets:
+        """Return the targets with further rows of logits, which have no hidden states."""
+        return TeacherTargets(torch.cat([self.logits, logits]), self.hidden_states)
 
     def save(self, path: Path) -> None:
         """Write both tensors as safetensors."""
@@ -97,8 +102,9 @@ class DistillWeights:
 class DistillLoss:
     """Loss of a student's batch against labels and teacher: callable on logits (B, C) and hidden states.
 
-    Hidden states of the student, one a position after the embeddings, are matched with the teacher's layers
-    at equal relative depth. They are left out where the widths differ.
+    Rows without a label (below 0) follow the teacher alone. Hidden states of the student, one a position
+    after the embeddings, are matched with the teacher's layers at equal relative depth, on the rows whose
+    hidden states are known; they are left out where the widths differ.
     """
 
     def __init__(self, targets: TeacherTargets, weights: DistillWeights) -> None:
@@ -107,23 +113,32 @@ class DistillLoss:
     def __call__(
         self, logits: Tensor, batch: Mapping[str, Tensor], hidden_states: tuple[Tensor, ...] = ()
     ) -> Tensor:
-        rows = batch["index"].cpu()
-        weights = self._weights
-        hard = functional.cross_entropy(logits, batch["labels"])
-        soft = soft_cross_entropy(logits, self._targets.logits[rows].to(logits.device), weights.temperature)
-        loss = weights.logits * soft + (1 - weights.logits) * hard
+        rows, labels, weights = batch["index"].cpu(), batch["labels"], self._weights
+        theirs = self._targets.logits[rows].to(logits.device)
+        labelled = labels >= 0
+        loss = logits.new_zeros(())
+        # Two means, weighted by their shares of the batch.
+        if bool(labelled.any()):
+            soft = soft_cross_entropy(logits[labelled], theirs[labelled], weights.temperature)
+            hard = functional.cross_entropy(logits[labelled], labels[labelled])
+            loss = labelled.float().mean() * (weights.logits * soft + (1 - weights.logits) * hard)
+        if not bool(labelled.all()):
+            soft = soft_cross_entropy(logits[~labelled], theirs[~labelled], weights.temperature)
+            loss = loss + (~labelled).float().mean() * soft
         if weights.hidden and hidden_states:
             loss = loss + weights.hidden * self._hidden_loss(hidden_states, batch["attention_mask"], rows)
         return loss
 
     def _hidden_loss(self, hidden_states: tuple[Tensor, ...], attention_mask: Tensor, rows: Tensor) -> Tensor:
         depth, num_layers = len(hidden_states) - 1, self._targets.hidden_states.shape[1] - 1
+        known = rows < len(self._targets.hidden_states)
         losses = []
-        for position, state in enumerate(hidden_states):
+        for position, state in enumerate(hidden_states if bool(known.any()) else ()):
             layer = round(position * num_layers / depth) if depth else 0
-            theirs = self._targets.hidden_states[rows, layer].to(state.device, state.dtype)
+            theirs = self._targets.hidden_states[rows[known], layer].to(state.device, state.dtype)
             if theirs.shape[-1] == state.shape[-1]:
-                losses.append(hidden_state_loss(pool_mean(state, attention_mask), theirs))
+                ours = pool_mean(state, attention_mask)[known.to(state.device)]
+                losses.append(hidden_state_loss(ours, theirs))
         return torch.stack(losses).mean() if losses else attention_mask.new_zeros((), dtype=torch.float32)
 
 

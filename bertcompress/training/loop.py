@@ -247,10 +247,8 @@ def predict(logits_of: Callable[[Batch], Tensor], split: BatchSource, *, batch_s
     return in_row_order([logits_of(split.batch(rows)).float().cpu() for rows in batches], batches)
 
 
-def validation_metrics(
-    model: nn.Module, split: TokenizedSplit, evaluate: Callable[[np.ndarray, np.ndarray], dict[str, float]]
-) -> dict[str, float]:
-    """Metrics of a whole model (not a supernet) on `split`; leaves it in eval mode."""
+def model_logits(model: nn.Module, split: Rows) -> Tensor:
+    """Logits (N, C) of a whole model (not a supernet) on `split`; leaves it in eval mode."""
     model.eval()
     device = next(model.parameters()).device
 
@@ -260,4 +258,11 @@ def validation_metrics(
         ).logits
         return logits
 
-    return evaluate(predict(logits_of, split).numpy(), np.asarray(split.labels))
+    return predict(logits_of, split)
+
+
+def validation_metrics(
+    model: nn.Module, split: TokenizedSplit, evaluate: Callable[[np.ndarray, np.ndarray], dict[str, float]]
+) -> dict[str, float]:
+    """Metrics of a whole model (not a supernet) on `split`; leaves it in eval mode."""
+    return evaluate(model_logits(model, split).numpy(), np.asarray(split.labels))
