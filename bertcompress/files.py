@@ -59,6 +59,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     make_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all."""
+    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
 def make_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write(temporary path)` write a file that appears at `path` whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

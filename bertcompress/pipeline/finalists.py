@@ -11,7 +11,7 @@ from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.timing import measure_whole
 from bertcompress.search import Budget, Budgets, Cost, Evaluation
 from bertcompress.search.budget import format_value
-from bertcompress.space import Architecture
+from bertcompress.space import Architecture, Child
 
 # A winner keeps so far from a latency's limit where some finalist does: the next clock reads a little more.
 CLEAR_SHARE = 0.01
@@ -26,7 +26,7 @@ def measure_finalists(run: Run, evaluations: Sequence[Evaluation], budgets: Budg
     finalists: list[dict[str, Any]] = []
     for start in range(0, min(len(best), MOST_TURNS * number), number):
         turn = best[start : start + number]
-        costs = _measured_costs(run, turn)
+        costs = measured_costs(run, [each.child for each in turn], [each.cost for each in turn])
         finalists += [_row(each, cost, budgets) for each, cost in zip(turn, costs, strict=True)]
         if any(finalist["fits"] for finalist in finalists):
             break
@@ -57,18 +57,21 @@ def choose_winner(finalists: Sequence[dict[str, Any]], budgets: Budgets) -> dict
     return next((finalist for finalist in fitting if finalist["clear"]), fitting[0])
 
 
-def _measured_costs(run: Run, evaluations: Sequence[Evaluation]) -> list[Cost]:
-    """The costs with every predicted latency replaced by the whole network's measured one."""
-    architectures = [Architecture(run.space.dimensions, each.child) for each in evaluations]
+def measured_costs(run: Run, children: Sequence[Child], costs: Sequence[Cost]) -> list[Cost]:
+    """Return the costs of canonical children, every predicted latency replaced by the whole network's."""
+    architectures = [Architecture(run.space.dimensions, child) for child in children]
     measured = {
         name: measure_whole(architectures, conditions) for name, conditions in run.latency_conditions.items()
     }
     return [
-        Cost.of(
-            **each.cost.to_dict() | {name: by_network[each.name] for name, by_network in measured.items()}
-        )
-        for each in evaluations
+        Cost.of(**cost.to_dict() | {name: by_network[each.name] for name, by_network in measured.items()})
+        for each, cost in zip(architectures, costs, strict=True)
     ]
+
+
+def is_clear(budgets: Budgets, measured: Cost) -> bool:
+    """Whether measured costs stay clear of every latency's limit by the margin."""
+    return _clear(budgets).fits(measured)
 
 
 def _row(evaluation: Evaluation, measured: Cost, budgets: Budgets) -> dict[str, Any]:
@@ -81,7 +84,7 @@ def _row(evaluation: Evaluation, measured: Cost, budgets: Budgets) -> dict[str, 
         "predicted": evaluation.cost.to_dict(),
         "measured": measured.to_dict(),
         "fits": budgets.fits(measured),
-        "clear": _clear(budgets).fits(measured),
+        "clear": is_clear(budgets, measured),
     }
 
 

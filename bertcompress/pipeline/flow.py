@@ -21,6 +21,7 @@ from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.sources import Sources
 from bertcompress.pipeline.stage import Stage
 from bertcompress.pipeline.stages import (
+    alternatives,
     benchmark,
     data,
     export,
@@ -30,6 +31,7 @@ from bertcompress.pipeline.stages import (
     student,
     supernet,
     teacher,
+    transfer,
     vocabulary,
 )
 from bertcompress.recipe import Recipe
@@ -42,9 +44,11 @@ STAGES: tuple[Stage, ...] = (
     vocabulary.STAGE,
     latency.STAGE,
     teacher.STAGE,
+    transfer.STAGE,
     supernet.STAGE,
     search.STAGE,
     student.STAGE,
+    alternatives.STAGE,
     export.STAGE,
     benchmark.STAGE,
     report.STAGE,

