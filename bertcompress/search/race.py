@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
-from bertcompress.space import Child
+from bertcompress.space import Child, child_name
 
 ScoreRung: TypeAlias = "Callable[[Sequence[Entrant], Rung], Iterable[tuple[Entrant, float]]]"
 
@@ -27,7 +27,7 @@ class Entrant:
     @property
     def name(self) -> str:
         """The chain in words."""
-        return "-".join(operator.name for operator in self.child) or "embeddings-only"
+        return child_name(self.child)
 
 
 @dataclass(frozen=True)

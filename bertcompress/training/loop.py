@@ -247,7 +247,7 @@ def predict(logits_of: Callable[[Batch], Tensor], split: BatchSource, *, batch_s
     return in_row_order([logits_of(split.batch(rows)).float().cpu() for rows in batches], batches)
 
 
-def model_logits(model: nn.Module, split: Rows) -> Tensor:
+def model_logits(model: nn.Module, split: BatchSource) -> Tensor:
     """Logits (N, C) of a whole model (not a supernet) on `split`; leaves it in eval mode."""
     model.eval()
     device = next(model.parameters()).device

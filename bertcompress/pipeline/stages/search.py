@@ -51,6 +51,4 @@ def entrants(run: Run) -> list[Entrant]:
     return entrants_of(read_json(run.path("search", "search.json"))["finalists"])
 
 
-STAGE = Stage(
-    "search", ("search", "race.num_entrants"), ("supernet",), search_children, caches=(SCORES,)
-)
+STAGE = Stage("search", ("search", "race.num_entrants"), ("supernet",), search_children, caches=(SCORES,))
