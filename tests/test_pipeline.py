@@ -241,8 +241,6 @@ def test_a_folder_of_something_else_is_left_alone(tiny_recipe: Path, tmp_path: P
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
 
 
-
-
 def test_two_processes_make_one_run(tiny_recipe: Path, tmp_path: Path) -> None:
     quick = ["teacher.epochs=1", "supernet.steps=10", "supernet.alignment.check_every=4"]
     overrides = [word for value in quick for word in ("--set", value)]

@@ -107,7 +107,8 @@ def most_different(
     candidates: Sequence[Evaluation], chosen: Sequence[Evaluation], number: int
 ) -> list[Evaluation]:
     """Return `number` candidates, each the one farthest from all that are chosen before it."""
-    known, left, found = [each.child for each in chosen], list(candidates), []
+    known, left = [each.child for each in chosen], list(candidates)
+    found: list[Evaluation] = []
     while left and len(found) < number:
         farthest = max(left, key=lambda each: min((_unlike(each.child, other) for other in known), default=0))
         left.remove(farthest)

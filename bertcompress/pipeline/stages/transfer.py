@@ -38,7 +38,7 @@ def make_transfer_set(run: Run) -> None:
 
 def _views(run: Run, number: int) -> TokenizedSplit:
     train, tokenizer = run.student_splits["train"], run.student_tokenizer
-    words = run.start.bert.embeddings.word_embeddings.weight.detach().float().numpy()  # (V, D)
+    words = run.starting_model.bert.embeddings.word_embeddings.weight.detach().float().numpy()  # (V, D)
     neighbours = find_neighbours(words, tokenizer, np.unique(train.input_ids).tolist())
     make = ViewMaker(
         train, neighbours, ViewShares(), tokenizer.all_special_ids, max_length=run.recipe.data.max_length
