@@ -81,7 +81,16 @@ def test_the_flow_delivers_and_a_second_run_keeps_everything(tiny_recipe: Path, 
     stages = json.loads((tmp_path / "run/manifest.json").read_text())["stages"]
     before = json.loads(manifest)["stages"]
     kept = [name for name in STAGE_NAMES if stages[name] == before[name]]
-    assert kept == ["data", "vocabulary", "latency", "teacher", "transfer", "supernet", "search"]
+    assert kept == [
+        "data",
+        "vocabulary",
+        "latency",
+        "teacher",
+        "transfer",
+        "supernet",
+        "search",
+        "alternatives",
+    ]
     assert [model["role"] for model in partly.report["models"]] == ["teacher", "winner"]
 
 

@@ -49,7 +49,7 @@ def _count_leaking_pairs(held: Sequence[Row], train: Sequence[Row]) -> dict[str,
         {
             "same": np.isin(same[mine], same[theirs]),
             "near": np.isin(family[mine], family[theirs]),
-            "shared_text": np.isin(forms[mine], forms[theirs]).any(axis=1),
+            "shared_text": np.asarray(np.isin(forms[mine], forms[theirs]).any(axis=1)),
         }
     )
 
