@@ -22,7 +22,14 @@ __all__ = ["build_report", "draw_findings", "print_findings", "print_summary"]
 def build_report(data: Mapping[str, Any], out_dir: Path) -> Path:
     """Write report.json, report.md with plots/*.png, and report.html into `out_dir`; return the HTML's path.
 
-    Only "name" must be in `data`; a section that is missing or empty is left out of the page.
+    Only "name" must be in `data`; a section that has nothing in it is left out. Beside what the stages find,
+    `data` may have
+
+    - "warnings": sentences, which come first;
+    - "alternatives": rows as `contenders.Contender.of` reads them, the shipped model among them;
+    - "test_correct" in a model or an alternative: 1 for each test row on which it is right, else 0;
+    - "per_class": by role, as `sections/per_class.py` says;
+    - "data": {"report": ...}, the report of the data stage.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     report = describe(data)

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def strict_json(value: Any) -> Any:
-    """The value with tuples as lists, paths as strings, and numbers that are not finite as null."""
+    """Return the value with tuples as lists, paths as strings, and numbers that are not finite as null."""
     if isinstance(value, Mapping):
         return {str(key): strict_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

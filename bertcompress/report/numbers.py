@@ -10,17 +10,17 @@ MISSING = "-"
 
 
 def finite(value: Any) -> float | None:
-    """The number, or None where there is none to print."""
+    """Return the number, or None where there is none to print."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def quantity(name: str, value: Any) -> str:
-    """A budgeted number as its kind is read: counts with separators, the rest with three digits or so."""
+    """Write a budgeted number: counts with separators, the rest with three digits or so."""
     return count(value) if name.startswith("num_") or name == "macs" else number(value)
 
 
 def number(value: Any, digits: int | None = None) -> str:
-    """A decimal number; without `digits`, as many as keep three significant ones."""
+    """Write a decimal number; without `digits`, with as many as keep three significant ones."""
     known = finite(value)
     if known is None:
         return MISSING
@@ -31,13 +31,13 @@ def number(value: Any, digits: int | None = None) -> str:
 
 
 def count(value: Any) -> str:
-    """A whole number with separators."""
+    """Write a whole number with separators."""
     known = finite(value)
     return MISSING if known is None else f"{known:,.0f}"
 
 
 def short_count(value: Any) -> str:
-    """A large count with three digits: 22.7M, 1.21G."""
+    """Write a large count with three digits: 22.7M, 1.21G."""
     known = finite(value)
     if known is None:
         return MISSING
@@ -48,19 +48,19 @@ def short_count(value: Any) -> str:
 
 
 def percent(value: Any) -> str:
-    """A share as a percentage with one decimal."""
+    """Write a share as a percentage with one decimal."""
     known = finite(value)
     return MISSING if known is None else f"{100 * known:.1f}%"
 
 
 def times(value: Any) -> str:
-    """A ratio as a multiple."""
+    """Write a ratio as a multiple."""
     known = finite(value)
     return MISSING if known is None else f"{known:.1f}×"
 
 
 def duration(value: Any) -> str:
-    """Seconds as a person reads them."""
+    """Write seconds as minutes and seconds."""
     known = finite(value)
     if known is None:
         return MISSING
@@ -69,13 +69,13 @@ def duration(value: Any) -> str:
 
 
 def points(difference: Any) -> str:
-    """A difference of two shares in percentage points, with its sign."""
+    """Write a difference of two shares in percentage points, with its sign."""
     known = finite(difference)
     return MISSING if known is None else f"{100 * known:+.1f}"
 
 
 def estimate(found: Mapping[str, Any] | None) -> str:
-    """An estimate with its interval: "0.45 [0.30, 0.58]"."""
+    """Write an estimate with its interval: "0.45 [0.30, 0.58]"."""
     if not found:
         return MISSING
     value, low, high = (number(found.get(key), 2) for key in ("value", "low", "high"))

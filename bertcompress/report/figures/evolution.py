@@ -16,7 +16,7 @@ LOST = ("unfit", "unaffordable")
 
 
 def evolution_figure(evolution: Mapping[str, Any]) -> Figure | None:
-    """Fitness of every operator by generation, its last point a cross where it was dropped."""
+    """Draw the fitness of every operator by generation, its last point a cross where it was dropped."""
     generations = evolution.get("generations") or []
     if not generations:
         return None

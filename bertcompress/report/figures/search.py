@@ -38,7 +38,7 @@ def search_figure(data: Mapping[str, Any]) -> Figure | None:
 
 
 def _search_axes(data: Mapping[str, Any]) -> list[tuple[str, str, float]]:
-    """Key, label and unit of the costs that the search is drawn against: budgets beside latency and size."""
+    """Return key, label and unit of each cost on an axis: latency, parameters, and further budgets."""
     axes = [("latency_ms", "predicted latency (ms)", 1.0), ("num_parameters", "parameters (millions)", 1e6)]
     further = [str(budget.get("name", "")) for budget in data.get("budgets") or []]
     for name in (name for name in further if name not in ("latency_ms", "num_parameters")):

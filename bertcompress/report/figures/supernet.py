@@ -18,7 +18,7 @@ BAR_LIMIT = 12
 
 
 def interference_figure(interference: Mapping[str, Any]) -> Figure | None:
-    """Cosine by differing positions, by operator kind, by similarity, and under the interventions."""
+    """Draw the cosine by differing positions, operator kind, similarity, and under the interventions."""
     after = interference.get("after") or {}
     if not after.get("by_distance"):
         return None
@@ -34,7 +34,7 @@ def interference_figure(interference: Mapping[str, Any]) -> Figure | None:
 
 
 def draw_distances(axis: Axes, measured: Mapping[str, Any], *, colour: str, label: str) -> None:
-    """Mean cosine against the number of differing positions; dashed across batches."""
+    """Draw the mean cosine against the number of differing positions; dashed across batches."""
     rows = measured.get("by_distance") or []
     if not rows:
         return
@@ -104,7 +104,7 @@ def draw_intervals(
     colour: str,
     label: str | None = None,
 ) -> None:
-    """Estimates as points on horizontal lines from low to high."""
+    """Draw estimates as points on horizontal lines from low to high."""
     values = [estimate["value"] for estimate in estimates]
     errors = [
         # A statistic may lie outside its own percentile interval by a hair.
@@ -135,7 +135,7 @@ def _draw_mixing(axis: Axes, mixing: Mapping[str, Any]) -> None:
 
 
 def ranking_figure(ranking: Mapping[str, Any]) -> Figure | None:
-    """Supernet score against truth, a point a child, and Kendall's tau of the supernet and the baselines."""
+    """Draw supernet scores against truth, a point a child, and the Kendall taus beside the baselines'."""
     if not ranking.get("children"):
         return None
     figure = Figure(figsize=(10, 4.6), layout="constrained")

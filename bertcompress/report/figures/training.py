@@ -54,7 +54,7 @@ def _validation_points(log: Sequence[Mapping[str, Any]], metric: str) -> list[tu
 
 
 def _smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """A running mean over a twelfth of the curve, so that the trend shows through the steps' noise."""
+    """Return a running mean over a twelfth of the curve, so that the trend shows through the noise."""
     reach = max(1, len(points) // 24)
     windows = [points[max(0, index - reach) : index + reach + 1] for index in range(len(points))]
     return [
