@@ -14,27 +14,10 @@ import onnx
 
 from bertcompress.errors import ExportError
 from bertcompress.export.packing import PACKED, PARTS
+from bertcompress.export.precisions import find_precision
 from bertcompress.space import KINDS, Architecture, Dimensions, Operator
 from bertcompress.space.operators import GELU, FusedNode, SizeSource
 
-# The gelu of a feed-forward: in int8 the dense layer before it has added the bias.
-GELU_NODES = {
-    "fp32": "BiasGelu",
-    "fp16": "BiasGelu",
-    "int8_weights": "BiasGelu",
-    "int4_weights": "BiasGelu",
-    "int8": "Gelu",
-    "int8_static": "Gelu",
-}
-DENSE_NODES = {
-    "fp32": frozenset({"MatMul"}),
-    "fp16": frozenset({"MatMul"}),
-    "int8_weights": frozenset({"MatMulNBits"}),
-    "int4_weights": frozenset({"MatMulNBits"}),
-    # The first holds the scaling of its input too; all of them hold that of their output, and the bias.
-    "int8": frozenset({"DynamicQuantizeMatMul", "MatMulIntegerToFloat"}),
-    "int8_static": frozenset({"MatMulIntegerToFloat"}),
-}
 # Nodes that move numbers without changing any.
 MOVING = ("Slice", "Squeeze", "Unsqueeze", "Transpose", "Reshape", "Gather")
 # The word of a kind and a size, which in a damaged file is that of no operator.
@@ -55,12 +38,12 @@ def audit(
     expected: list[Found] = [(operator.kind, operator.size) for operator in architecture.operators]
     found = list(_Chain(graph, precision))
     problems = _differences(expected, found, precision)
-    dense = " or ".join(sorted(DENSE_NODES[precision]))
+    dense = " or ".join(sorted(find_precision(precision).nodes.dense))
     num_dense = sum(_num_dense(operator, architecture.dimensions) for operator in architecture.operators)
     # Packed projections are one layer, whose output is split (see packing).
     num_packed = sum(node.op_type == "Split" and PACKED in node.name for node in graph.node)
     num_dense -= num_kept + (len(PARTS) - 1) * num_packed
-    found_dense = sum(node.op_type in DENSE_NODES[precision] for node in graph.node)
+    found_dense = sum(node.op_type in find_precision(precision).nodes.dense for node in graph.node)
     if found_dense < num_dense:
         problems.append(f"{dense}: {found_dense} nodes; the chain has {num_dense} dense layers")
     if problems:
@@ -76,7 +59,7 @@ def _num_dense(operator: Operator, dimensions: Dimensions) -> int:
 
 
 def _node_type(node: FusedNode, precision: str) -> str:
-    return GELU_NODES[precision] if node.op_type == GELU else node.op_type
+    return find_precision(precision).nodes.gelu if node.op_type == GELU else node.op_type
 
 
 class _Chain:
@@ -136,7 +119,7 @@ def _gelu_width(node: Any, makers: dict[str, Any], constants: dict[str, Any], pr
         maker = makers.get(node.input[0])
         if maker is not None and maker.op_type == "Add":  # a dense layer that stayed in fp32
             return next((int(constants[name][0]) for name in maker.input if name in constants), None)
-        if maker is None or maker.op_type not in DENSE_NODES[precision]:
+        if maker is None or maker.op_type not in find_precision(precision).nodes.dense:
             return None
         weight = maker.input[1]
     return int(constants[weight][-1]) if weight in constants else None

@@ -16,11 +16,9 @@ from typing import Any
 import onnx
 
 from bertcompress.export.optimize import save_model
+from bertcompress.export.precisions.int8_weights import BLOCK_SIZE
 from bertcompress.export.quantize import head_nodes, quantize_embeddings
 
-# 32 weights a scale: the finest that the kernel takes without padding, and the most exact.
-BLOCK_SIZE = 32
-BITS = {"int8_weights": 8, "int4_weights": 4}
 # Ends of the names that MatMulNBits gives to blocks of a column, with their bits, and to their scales.
 BLOCKED = {"_Q4": 4, "_Q8": 8}
 BLOCK_SCALES = "_scales"

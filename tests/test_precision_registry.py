@@ -51,3 +51,9 @@ def test_the_registry_is_read_without_onnx() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_narrower_precision_takes_fewer_bytes_a_dense_layer() -> None:
+    layer = {word: precision.bytes.dense_layer(384, 384) for word, precision in PRECISIONS.items()}
+    assert layer["int4_weights"] < layer["int8"] < layer["int8_weights"] < layer["fp16"] < layer["fp32"]
+    assert layer["int8_static"] == layer["int8"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bertcompress.export.precisions.precision import Made, Precision, Source
+from bertcompress.export.precisions.precision import FileBytes, Made, Nodes, Precision, Source
 
 
 def _write(source: Source, path: Path) -> Made:
@@ -23,6 +23,10 @@ FP32 = Precision(
     file_name="model.onnx",
     summary="nothing is narrowed",
     write=_write,
+    bytes=FileBytes(
+        dense_layer=lambda inputs, outputs: 4 * inputs * outputs, table=4, other=4, graph=4_100, layer_nodes=0
+    ),
+    nodes=Nodes(dense=frozenset({"MatMul"}), gelu="BiasGelu"),
     fusions_of="fp32",
     tolerance=1e-4,
 )

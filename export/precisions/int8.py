@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bertcompress.export.precisions.precision import Made, Precision, Source
+from bertcompress.export.precisions.precision import FileBytes, Made, Nodes, Precision, Source
 
 
 def _write(source: Source, path: Path) -> Made:
@@ -37,11 +37,19 @@ def weight_bits(made: Mapping[str, Any]) -> int:
     return 7 if made["reduce_range"] else 8
 
 
+def quantized_layer_bytes(inputs: int, outputs: int) -> int:
+    """Return the bytes of a dense layer in 8 bits: weights, and a scale and a zero point for each output."""
+    return inputs * outputs + (4 + 1) * outputs
+
+
 INT8 = Precision(
     word="int8",
     file_name="model_int8.onnx",
     summary="dense layers and embeddings in 8 bits, activations scaled as they come",
     write=_write,
+    bytes=FileBytes(dense_layer=quantized_layer_bytes, table=1, other=4, graph=4_500, layer_nodes=130),
+    # The first holds the scaling of its input too; both hold that of their output, and the bias.
+    nodes=Nodes(dense=frozenset({"DynamicQuantizeMatMul", "MatMulIntegerToFloat"}), gelu="Gelu"),
     fusions_of="int8",
     slow_for_want_of=vnni_missing,
     how_made=lambda made: (

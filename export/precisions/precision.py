@@ -35,6 +35,34 @@ class Source:
     calibration: Calibration | None = None
 
 
+@dataclass(frozen=True)
+class Nodes:
+    """The nodes that ONNX Runtime makes of a network in a precision.
+
+    `dense`: those that a dense layer may be; `gelu`: that of a feed-forward.
+    """
+
+    dense: frozenset[str]
+    gelu: str
+
+
+@dataclass(frozen=True)
+class FileBytes:
+    """What a file takes, in bytes.
+
+    `dense_layer(inputs, outputs)` is for a dense layer's weights, `table` for a weight of the words and
+    segments, `other` for any other weight. The nodes take `graph` once, and `layer_nodes` for each dense
+    layer of an operator beyond what its kind declares for fp32 (`OperatorKind.graph_bytes`); both were read
+    off files.
+    """
+
+    dense_layer: Callable[[int, int], int]
+    table: int
+    other: int
+    graph: int
+    layer_nodes: int
+
+
 def _nothing(*_: Any) -> None:
     """Nothing to say."""
 
@@ -51,6 +79,8 @@ class Precision:
     - `summary`: what is narrowed, in a few words, for help.
     - `write(source, path)`: writes the file; returns how it was made, empty where there is no choice. What it
       imports stays in the function: the registry is read where neither onnx nor torch is needed.
+    - `bytes`: how large the file will be.
+    - `nodes`: what the audit looks for in it.
     - `fusions_of`: the precision whose measured times decide this file's fusions.
     - `tolerance`: how far logits of order one may lie from PyTorch's. None where narrowing makes another
       network, which the task's metric judges; such a file's wiring is checked with activations unrounded.
@@ -66,6 +96,8 @@ class Precision:
     file_name: str
     summary: str
     write: Callable[[Source, Path], Made]
+    bytes: FileBytes
+    nodes: Nodes
     fusions_of: PrecisionWord
     tolerance: float | None = None
     check: Callable[[Path, Mapping[str, Any]], dict[str, Any]] = _no_entries
