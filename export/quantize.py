@@ -74,8 +74,7 @@ def quantize_int8(
     """
     chosen = Quantization(needs_reduced_range() if reduce_range is None else reduce_range)
     path_in, path_out = Path(path_in), Path(path_out)
-    # Beside the file, where its external weights are found.
-    prepared = path_in.with_name(f".{path_in.stem}.prepared.onnx")
+    prepared = _beside(path_in)
     with tempfile.TemporaryDirectory() as folder:
         try:
             classifier = _prepare(path_in, prepared)
@@ -90,8 +89,26 @@ def quantize_int8(
 
 def quantize_embeddings(path_in: Path | str, path_out: Path | str) -> Path:
     """Write a graph with only its embeddings in int8."""
-    _quantize(Path(path_in), Path(path_out), Quantization(False, operators=("Gather",)), [])
-    return Path(path_out)
+    path_in, path_out = Path(path_in), Path(path_out)
+    prepared = _beside(path_in)
+    try:
+        model = onnx.load(path_in, load_external_data=False)
+        _forget_shapes(model)
+        onnx.save(model, prepared)
+        _quantize(prepared, path_out, Quantization(False, operators=("Gather",)), [])
+    finally:
+        prepared.unlink(missing_ok=True)
+    return path_out
+
+
+def _beside(path: Path) -> Path:
+    """Return a hidden name next to a file, where its external weights are found."""
+    return path.with_name(f".{path.stem}.prepared.onnx")
+
+
+def _forget_shapes(model: onnx.ModelProto) -> None:
+    """Remove the noted shapes: ONNX Runtime 1.22 transposes the weight of a Gemm and leaves the old one."""
+    del model.graph.value_info[:]
 
 
 def _prepare(path_in: Path, path_out: Path) -> list[str]:
@@ -109,8 +126,8 @@ def _prepare(path_in: Path, path_out: Path) -> list[str]:
         nodes.append(helper.make_node("Add", list(node.input), [biased], name=f"{node.name}_bias"))
         gelu = helper.make_node("Gelu", [biased], list(node.output), name=node.name, domain=node.domain)
         nodes.append(gelu)
-    # ONNX Runtime 1.22 transposes the weight of a Gemm and leaves its noted shape as it was.
-    del model.graph.node[:], model.graph.value_info[:]
+    _forget_shapes(model)
+    del model.graph.node[:]
     model.graph.node.extend(nodes)
     onnx.save(model, path_out)
     return head_nodes(nodes)

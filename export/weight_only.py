@@ -5,6 +5,7 @@ embeddings go to int8, as in the other int8 files; convolutions, norms and the c
 
 from __future__ import annotations
 
+import inspect
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnxruntime
 
+from bertcompress.errors import ExportError
 from bertcompress.export.optimize import save_model
 from bertcompress.export.precisions.int8_weights import BLOCK_SIZE
 from bertcompress.export.quantize import head_nodes, quantize_embeddings
@@ -38,12 +41,21 @@ class WeightOnly:
 
 
 def narrow_weights(path_in: Path | str, path_out: Path | str, *, bits: int) -> WeightOnly:
-    """Write a graph that `optimize` wrote with its dense weights in 4 or 8 bits."""
+    """Write a graph that `optimize` wrote with its dense weights in 4 or 8 bits.
+
+    Raises:
+        ExportError: this ONNX Runtime is too old for it.
+    """
     chosen = WeightOnly(bits)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         # Late, as the import sets up logging for the whole process, which `_quiet` takes back.
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
+        if "bits" not in inspect.signature(MatMulNBitsQuantizer.__init__).parameters:
+            raise ExportError(
+                f"int{bits}_weights: onnxruntime {onnxruntime.__version__} cannot narrow weights alone to "
+                f"{bits} bits; upgrade onnxruntime, or use int8"
+            )
         embedded = Path(folder) / "embedded.onnx"
         quantize_embeddings(path_in, embedded)
         quantizer = MatMulNBitsQuantizer(

@@ -25,6 +25,7 @@ from bertcompress.export.recommend import Trial, precision_problems, recommend
 from bertcompress.export.sensitivity import keep_sensitive, layer_groups
 from bertcompress.export.static import LEVELS, activation_ranges, dense_inputs, scaling
 from bertcompress.export.verify import compare, feed_logits, reference_of
+from bertcompress.export.weight_only import narrow_weights
 from bertcompress.export.weights import check_weights
 from bertcompress.export.write import write_precisions
 from bertcompress.model import CompactBertForSequenceClassification
@@ -311,3 +312,29 @@ def test_texts_are_cut_and_batched() -> None:
     rows = Calibration.from_texts(["good film", "a very bad film " * 9] * 20, tokenizer, 12)
     assert [feed["input_ids"].shape for feed in rows.feeds] == [(32, 12), (8, 12)]
     assert rows.num_rows == 40
+
+
+def test_an_onnxruntime_without_the_quantizer_of_weights_is_told(
+    fp32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Older:
+        def __init__(self, model: onnx.ModelProto) -> None:
+            """As in 1.22: without a choice of bits."""
+
+    monkeypatch.setattr("onnxruntime.quantization.matmul_nbits_quantizer.MatMulNBitsQuantizer", Older)
+    with pytest.raises(ExportError, match=r"int8_weights: onnxruntime .* upgrade onnxruntime, or use int8"):
+        narrow_weights(fp32, tmp_path / "out.onnx", bits=8)
+
+
+def test_no_noted_shape_is_left_for_a_quantizer_to_stumble_over(fp32: Path, tmp_path: Path) -> None:
+    # ONNX Runtime 1.22 infers shapes anew after it has transposed the head's weight, and refuses stale ones.
+    model = onnx.load(fp32)
+    wrong = onnx.helper.make_tensor_value_info("model.head.classifier.weight", onnx.TensorProto.FLOAT, [7, 7])
+    kept = [info for info in model.graph.value_info if info.name != wrong.name]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend([*kept, wrong])
+    path = tmp_path / "stale.onnx"
+    onnx.save(model, path)
+    quantize_int8(path, tmp_path / "int8.onnx")
+    narrow_weights(path, tmp_path / "weights.onnx", bits=8)
+    assert [left.name for left in tmp_path.iterdir() if left.name.startswith(".")] == []
