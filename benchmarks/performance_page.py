@@ -27,6 +27,7 @@ NOT_MEASURED = (
     # What the code does.
     r"p50 of one row", r"more than 1% of the answers", r"ten at most", r"predicted better by a fifth",
     # Names of machines, networks, files, levels and shapes.
+    r"ONNX Runtime 1\.32", r"On 1\.22",
     r"family 2[56]", r"AVX-?\d+", r"MiniLM-L6", r"fp32|fp16|int8\S*|int4\S*", r"\bO[23]\b", r"\d+x\d+",
     r"optimum-onnx 0\.1\.0", r"2048-cube", r"WNUT-17", r"STS-B", r"\bF1\b", r"95% interval",
 )  # fmt: skip
@@ -99,6 +100,12 @@ def fusions() -> Iterator[str]:
     )
     fused = [-gain for gain, _ in gains["fused"]]
     yield f"lost {_percent(min(fused))} to {_percent(max(fused))} at all {len(fused)}"
+    older = read("fusion-candidates-ort-1.22")
+    copy = older["conclusion"]["largest_error_of_copy"]
+    doubtful = ("fuse_skip_layer_norm", "pack_projections")
+    largest = max(gain for name in doubtful for gain, _ in older["conclusion"][name]["gains"].values())
+    larger = "no gain of the last two is larger" if largest < copy else "a gain of the last two is larger"
+    yield f"file was up to {_percent(copy)} off, and {larger} in {_both_or_all(older['passes'])} passes"
 
 
 def gemm_share() -> Iterator[str]:
@@ -352,6 +359,10 @@ def _bound(error: float) -> str:
     """Return the power of ten that an error stays below: "0.00001"."""
     digits = math.floor(-math.log10(error))
     return f"{10.0**-digits:.{digits}f}"
+
+
+def _both_or_all(number: int) -> str:
+    return "both" if number == 2 else f"all {_word(number)}"
 
 
 def _word(number: int) -> str:
