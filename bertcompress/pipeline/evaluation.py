@@ -16,7 +16,8 @@ from bertcompress.training.loop import Checks, model_logits, validation_metrics
 def metrics_of(run: Run, model: Any, splits: Mapping[str, TokenizedSplit]) -> dict[str, Any]:
     """Return the metrics of a model on the validation split (which chose it) and the test split (reported).
 
-    Beside the task's metrics they hold what `fidelity` gives; `test_correct` is 1 or 0 for each test row.
+    Beside the task's metrics they hold what `fidelity` gives. `test_correct` is 1 or 0 for each test row,
+    `per_class` the test split's results by class.
     """
     found: dict[str, Any] = {}
     for name in ("validation", "test"):
@@ -24,7 +25,10 @@ def metrics_of(run: Run, model: Any, splits: Mapping[str, TokenizedSplit]) -> di
         metrics = run.task.evaluate(logits, labels)
         found[name] = metrics | fidelity(logits, run.teacher_logits[name], metrics["loss"])
     # The last split is the test split.
-    return found | {"test_correct": (logits.argmax(axis=1) == labels).astype(int).tolist()}
+    return found | {
+        "test_correct": (logits.argmax(axis=1) == labels).astype(int).tolist(),
+        "per_class": run.task.results_by_class(logits, labels),
+    }
 
 
 def fidelity(logits: np.ndarray, theirs: np.ndarray, loss: float) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,27 @@ class TextClassification:
             "accuracy": float(accuracy_score(labels, predicted)),
             "f1": float(f1),
             "loss": self.loss(logits, labels),
+        }
+
+    def results_by_class(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+        """Return precision, recall and F1 of every class as "report", and the "confusion_matrix".
+
+        Both are scikit-learn's, as plain values: rows of the matrix are the labels, columns the answers.
+        """
+        from sklearn.metrics import classification_report, confusion_matrix
+
+        predicted, classes = logits.argmax(axis=1), range(self.num_labels)
+        report = classification_report(
+            labels,
+            predicted,
+            labels=classes,
+            target_names=self.label_names,
+            output_dict=True,
+            zero_division=0,
+        )
+        return {
+            "report": report,
+            "confusion_matrix": confusion_matrix(labels, predicted, labels=classes).tolist(),
         }
 
     def loss(self, logits: np.ndarray, labels: np.ndarray) -> float:

@@ -56,6 +56,7 @@ def findings(run: Run) -> dict[str, Any]:
         "budgets": models[-1]["budgets"],
         "models": models,
         "alternatives": contender_rows(run, models),
+        "per_class": {model["role"]: model["metrics"]["per_class"] for model in models},
         "race": read_json(run.path("student", "race.json")),
         "search": {
             "evaluated": found["evaluated"],
