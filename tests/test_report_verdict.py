@@ -100,6 +100,16 @@ def test_a_baseline_over_the_budgets_is_no_simpler_choice() -> None:
     assert "does not fit the budgets: it is over num_parameters" in found
 
 
+def test_a_note_that_names_no_budget_is_no_reason() -> None:
+    data = run(900, 800, 830)
+    over = {"within_budgets": False, "note": "fp32"}
+    data["alternatives"] = [
+        row("slow", "hand design", right(860, 4), **over),
+        row("found", "search winner", right(830, 5), shipped=True),
+    ]
+    assert verdict(data).endswith("The hand design slow does not fit the budgets.")
+
+
 def test_without_another_model_the_search_is_not_judged() -> None:
     data = run(900, 800, 833)
     del data["models"][1]

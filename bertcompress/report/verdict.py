@@ -93,7 +93,7 @@ def _other_words(data: Mapping[str, Any], shipped: Contender, told: Contender | 
         yield f"It is {judged} {which}, {_named(best)}: {_compared(data, shipped, best)}."
     for each in others:
         if each.kind == "hand design" and not each.within_budgets:
-            over = f": it is {each.note}" if each.note else ""
+            over = f": it is {each.note}" if each.note.startswith("over ") else ""
             yield f"The hand design {each.name} does not fit the budgets{over}."
 
 
