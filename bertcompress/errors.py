@@ -48,6 +48,10 @@ class RunFolderError(BertCompressError):
     """A run folder is in use, unreadable, or not made by this tool."""
 
 
+class OutputError(BertCompressError):
+    """A result cannot be written: the disk is full or read-only, or the path is no place for it."""
+
+
 class MissingExtraError(BertCompressError):
     """An optional package is needed here; the message names the extra that brings it."""
 

@@ -4,17 +4,24 @@ Everything that a run keeps goes through here, so that it can be killed at any m
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bertcompress.errors import RunFolderError
+from bertcompress.errors import BertCompressError, OutputError, RunFolderError
 
 HASH_CHUNK = 1 << 20  # bytes
+# What the system says of a disk that takes no more. Libraries in C++ and Rust put its words into messages of
+# their own.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+READ_ONLY = (errno.EROFS,)
 
 
 def hash_inputs(inputs: Mapping[str, Any]) -> str:
@@ -73,13 +80,82 @@ def make_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(Path(temporary))
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        # mkstemp makes it the owner's alone; give the file what any new file here has.
-        os.chmod(temporary, 0o666 & ~_umask())
+        give_usual_mode(Path(temporary), 0o666)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def give_usual_mode(path: Path, mode: int) -> None:
+    """Give a file or folder that was made for its owner alone the mode that any new one here has."""
+    os.chmod(path, mode & ~_umask())
+
+
+@contextmanager
+def plain_write_errors(folder: Path) -> Iterator[None]:
+    """Turn the errors of a full or read-only disk, whichever library has met it, into one message.
+
+    Raises:
+        OutputError: the disk that holds `folder`, or the one for temporary files, takes no more.
+    """
+    try:
+        yield
+    except BertCompressError:
+        raise
+    except Exception as error:
+        if _is_of(error, DISK_FULL):
+            raise OutputError(_full_disk(folder)) from error
+        if _is_of(error, READ_ONLY):
+            raise OutputError(f"{folder}: lies on a disk that is read-only; choose another folder") from error
+        raise
+
+
+def check_output_file(path: Path | None, option: str = "--output") -> None:
+    """Refuse an output file that could not be written, before the work that makes it; None is no output.
+
+    Raises:
+        OutputError: it is a folder, lies in none, or its folder cannot be written.
+    """
+    if path is None:
+        return
+    folder = path.parent
+    if path.is_dir():
+        raise OutputError(f"{option} {path}: is a folder; name a file")
+    if not folder.is_dir():
+        raise OutputError(f"{option} {path}: there is no folder {folder}; make it, or choose another file")
+    writable = os.access(path if path.exists() else folder, os.W_OK)
+    if not writable or os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise OutputError(f"{option} {path}: cannot be written; choose another file")
+
+
+def _is_of(error: BaseException | None, numbers: tuple[int, ...]) -> bool:
+    """Whether the system's error lies behind this one, by its number or by its words."""
+    words = [*(os.strerror(number) for number in numbers), *(f"os error {number})" for number in numbers)]
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError) and error.errno in numbers:
+            return True
+        if any(word in str(error) for word in words):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _full_disk(folder: Path) -> str:
+    """What to free where; the disk of temporary files may be the full one."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    temporary = Path(tempfile.gettempdir())
+    free = " and ".join(
+        f"{shutil.disk_usage(path).free / 2**20:,.1f} MiB in {path}{words}"
+        for path, words in {existing: "", temporary: ", which is for temporary files (TMPDIR)"}.items()
+    )
+    return (
+        f"{folder}: the disk is full; free now are {free}. Delete what is not needed there, or choose "
+        "another folder, and give the same command again"
+    )
 
 
 def _umask() -> int:

@@ -8,35 +8,44 @@ checked.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from tokenizers import Tokenizer
 
 
-def open_folder(folder: Path, file: str = "model.onnx") -> tuple[Tokenizer, ort.InferenceSession, list[str]]:
-    """The tokenizer, the session and the label names of an exported folder."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+def open_folder(
+    folder: Path, file: str = "model.onnx"
+) -> tuple[Tokenizer, ort.InferenceSession, dict[str, Any]]:
+    """The tokenizer, the session and what the export says of an exported folder."""
     record = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    for name in (file, "tokenizer.json"):
+        # Another export's file, or one that was changed since, would answer without a word.
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != record["files"].get(name):
+            raise SystemExit(
+                f"{folder / name}: is not the file that the export wrote; export the model again"
+            )
+    # It cuts long texts and pads short ones as export.json says under "tokenizer".
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.enable_truncation(record["max_length"])
-    tokenizer.enable_padding(pad_id=config.get("pad_token_id") or 0)
+    tokenizer.encode_special_tokens = record["tokenizer"]["splits_special_tokens"]
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     # The file holds the fusions that were fastest when it was made; a higher level would add others.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     session = ort.InferenceSession(str(folder / file), options, providers=["CPUExecutionProvider"])
-    return tokenizer, session, record["label_names"]
+    return tokenizer, session, record
 
 
 def main() -> None:
     """Print the label and its probability for every text on the command line."""
     if len(sys.argv) < 3:
         raise SystemExit("usage: serve_without_torch.py FOLDER TEXT...")
-    tokenizer, session, label_names = open_folder(Path(sys.argv[1]))
+    tokenizer, session, record = open_folder(Path(sys.argv[1]))
     texts = sys.argv[2:]
     rows = tokenizer.encode_batch(texts)
     arrays = {
@@ -44,11 +53,13 @@ def main() -> None:
         "attention_mask": np.array([row.attention_mask for row in rows], dtype=np.int64),
         "token_type_ids": np.array([row.type_ids for row in rows], dtype=np.int64),
     }
+    if not record["tokenizer"]["uses_segments"]:
+        arrays["token_type_ids"][:] = 0
     logits = session.run(None, {given.name: arrays[given.name] for given in session.get_inputs()})[0]
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     for text, row in zip(texts, shares, strict=True):
-        print(f"{label_names[int(row.argmax())]} {row.max():.3f}  {text}")
+        print(f"{record['label_names'][int(row.argmax())]} {row.max():.3f}  {text}")
 
 
 if __name__ == "__main__":

@@ -17,12 +17,20 @@ from bertcompress.export.audit import audit
 from bertcompress.export.calibration import Calibration
 from bertcompress.export.card import model_card
 from bertcompress.export.convert import OPSET, export_onnx
-from bertcompress.export.heads import SEQUENCE
+from bertcompress.export.heads import SEQUENCE, TOKEN, Head
 from bertcompress.export.optimize import FusionChoice, Timer
+from bertcompress.export.own_folder import own_folder
 from bertcompress.export.precisions import PRECISIONS
 from bertcompress.export.recommend import Trial, precision_problems, recommend
+from bertcompress.export.record import RECORD, hashed_files
 from bertcompress.export.teachers import TeacherGraph
-from bertcompress.export.verify import check_tokenizer, compare, reference_of
+from bertcompress.export.tokenizer_files import (
+    Text,
+    check_tokenizer,
+    tokenizer_settings,
+    write_tokenizer,
+)
+from bertcompress.export.verify import compare, reference_of
 from bertcompress.export.weights import check_weights
 from bertcompress.export.widen import check_wiring
 from bertcompress.export.write import choose_fusions, write_precisions
@@ -36,10 +44,14 @@ from bertcompress.sources.tokenizer import too_many_tokens
 
 @dataclass(frozen=True)
 class ExportRows:
-    """Rows of the user's data: `verified` against PyTorch, and those that int8 is calibrated on."""
+    """Rows of the user's data: `verified` against PyTorch, and those that int8 is calibrated on.
+
+    On `texts`, or pairs of them, the folder has to give the inputs that the tokenizer gives.
+    """
 
     verified: Sequence[Mapping[str, Tensor]] = ()
     calibration: Calibration | None = None
+    texts: Sequence[Text] = ()
 
 
 def export_folder(
@@ -58,31 +70,64 @@ def export_folder(
 
     `model` is a compact model or a Hugging Face one of BERT's family with a head (see teachers, heads). The
     timer of the `trial` decides the fusions as well. Weights are written as stock BERT where BERT has such a
-    network. The model's configuration takes the label names. `about` goes into the model card, README.md
-    (see card).
+    network. The model's configuration takes the label names. Texts are cut at `max_length`, by default where
+    the tokenizer cuts them. `about` goes into the model card, README.md (see card).
+
+    The folder is made beside `out_dir` and takes its place once it is whole, so that an earlier export there
+    stays until then and goes then. A folder that holds anything else is refused (see own_folder).
 
     Raises:
-        ExportError: an unknown precision, int8_static without calibration, a slow tokenizer, or a graph
-            without its fusions.
+        ExportError: an unknown precision, int8_static without calibration, a slow tokenizer, a graph without
+            its fusions, or an `out_dir` that is not an export's own.
+        OutputError: the disk is full or read-only.
         TeacherError: the model is none of BERT's family, or has parts that its chain does not have.
         VerificationError: the fp32 or fp16 file disagrees with PyTorch, or any file holds other weights, is
-            wired otherwise, or has other scales of activations than calibration found.
+            wired otherwise, or has other scales of activations than calibration found, or the tokenizer that
+            is served gives other inputs.
     """
     rows, trial = rows or ExportRows(), trial or Trial()
     _check(model, tokenizer, label_names, precision_problems(precisions, rows.calibration))
     traced = model if isinstance(model, CompactBertForSequenceClassification) else TeacherGraph(model)
-    out_dir = Path(out_dir)
-    longest = input_limits(model.config.to_dict()).max_length
-    max_length = min(max_length or longest, longest)
-    weights = _write_weights(model, label_names, out_dir)
-    _write_tokenizer(tokenizer, max_length, out_dir)
-    check_tokenizer(tokenizer, out_dir / "tokenizer.json", max_length)
+    with own_folder(out_dir, model.config.name_or_path or None) as made:
+        record = _write_folder(
+            made,
+            traced,
+            model=model,
+            tokenizer=tokenizer,
+            label_names=label_names,
+            precisions=precisions,
+            max_length=max_length,
+            rows=rows,
+            trial=trial,
+            about=about or {},
+        )
+    return record
+
+
+def _write_folder(
+    folder: Path,
+    traced: CompactBertForSequenceClassification | TeacherGraph,
+    *,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    label_names: Sequence[str],
+    precisions: Sequence[str],
+    max_length: int | None,
+    rows: ExportRows,
+    trial: Trial,
+    about: Mapping[str, str],
+) -> dict[str, Any]:
+    """Write an empty folder: what can be refused soonest comes first, the record of all files last."""
     head = traced.head if isinstance(traced, TeacherGraph) else SEQUENCE
-    with tempfile.TemporaryDirectory() as folder:
-        converted = export_onnx(traced, Path(folder) / "converted.onnx", head=head)
-        fusions, files = _write_graphs(converted, precisions, out_dir, rows.calibration, trial.timer)
-    _check_files(files, out_dir, model, traced, rows)
-    recommend(files, out_dir, trial)
+    longest = input_limits(model.config.to_dict()).max_length
+    max_length = min(max_length or tokenizer.model_max_length, longest)
+    weights = _write_weights(model, label_names, folder)
+    inputs = _write_inputs(model, tokenizer, max_length, folder, rows.texts, head)
+    with tempfile.TemporaryDirectory() as scratch:
+        converted = export_onnx(traced, Path(scratch) / "converted.onnx", head=head)
+        fusions, files = _write_graphs(converted, precisions, folder, rows.calibration, trial.timer)
+    _check_files(files, folder, model, traced, rows)
+    recommend(files, folder, trial)
     record = {
         "task": head.task,
         "architecture": traced.architecture.to_dict(),
@@ -90,15 +135,32 @@ def export_folder(
         "label_names": list(label_names),
         "max_length": max_length,
         "longest_input": longest,
+        **inputs,
         "opset": OPSET,
         "fusions": {decided_by: fusion.to_dict() for decided_by, fusion in fusions.items()},
         "machine": machine_key(),
         "versions": versions(),
         "precisions": files,
     }
-    (out_dir / "export.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    (out_dir / "README.md").write_text(model_card(record, about or {}), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(record, about), encoding="utf-8")
+    record["files"] = hashed_files(folder)
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return record
+
+
+def _write_inputs(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    folder: Path,
+    texts: Sequence[Text],
+    head: Head,
+) -> dict[str, Any]:
+    """Write the tokenizer, checked: how it makes rows, and on how many texts it was checked."""
+    settings = tokenizer_settings(tokenizer, model.config.pad_token_id)
+    write_tokenizer(tokenizer, settings, max_length, folder)
+    checked = check_tokenizer(tokenizer, folder, settings, max_length, texts, words=head == TOKEN)
+    return {"tokenizer": settings.to_dict(), "inputs_checked": checked}
 
 
 def _check_files(
@@ -137,7 +199,10 @@ def _check(
             f"label_names: {len(label_names)} names; the model has {model.config.num_labels} labels"
         )
     if not tokenizer.is_fast:
-        problems.append("tokenizer: has no tokenizer.json, which serving reads; load it with use_fast=True")
+        problems.append(
+            f"tokenizer: {type(tokenizer).__name__} has no fast form, a tokenizer.json, which serving reads; "
+            "load it with use_fast=True, or train with a fast tokenizer"
+        )
     if problem := too_many_tokens(tokenizer, model.config.vocab_size):
         problems.append(problem)
     if problems:
@@ -160,15 +225,6 @@ def _write_weights(model: PreTrainedModel, label_names: Sequence[str], out_dir: 
         "num_parameters": sum(weight.numel() for weight in stored.parameters()),
         "num_in_word_embeddings": words.weight.numel(),
     }
-
-
-def _write_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int, out_dir: Path) -> None:
-    kept = tokenizer.model_max_length
-    tokenizer.model_max_length = max_length
-    try:
-        tokenizer.save_pretrained(out_dir)
-    finally:
-        tokenizer.model_max_length = kept
 
 
 def _write_graphs(

@@ -6,16 +6,18 @@ computes something for a row without tokens; here each is a clear error, or a tr
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 
 from bertcompress.errors import DataError, ExportError
+from bertcompress.export.encoding import TokenizerSettings, open_tokenizer, padded
 from bertcompress.export.heads import SEQUENCE, Head, head_of_session
 from bertcompress.export.precisions import find_precision
+from bertcompress.export.record import check_files, read_record
 from bertcompress.measure import run, session
 
 Text: TypeAlias = str | tuple[str, str]
@@ -36,19 +38,15 @@ class OnnxModel:
         max_length: int | None = None,
     ) -> None:
         folder = Path(folder)
-        _check_folder(folder, precision)
+        record = _checked_record(folder, precision)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.label_names = _label_names(folder, config)
         self.problem_type: str | None = config.get("problem_type")
         self.vocab_size = int(config["vocab_size"])
         self.type_vocab_size = int(config.get("type_vocab_size", 2))
-        self.max_length = _max_length(folder, max_length, int(config["max_position_embeddings"]))
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.enable_truncation(self.max_length)
-        pad_id = int(config.get("pad_token_id") or 0)
-        self._tokenizer.enable_padding(
-            pad_id=pad_id, pad_token=self._tokenizer.id_to_token(pad_id) or "[PAD]"
-        )
+        self.max_length = _max_length(record, max_length)
+        self._settings = TokenizerSettings.from_dict(record["tokenizer"])
+        self._tokenizer = open_tokenizer(folder / "tokenizer.json", self._settings, self.max_length)
         self._session = session(folder / find_precision(precision).file_name, num_threads, provider)
         found = head_of_session(self._session)
         if found != self.head:
@@ -80,11 +78,7 @@ class OnnxModel:
 
     def _encoded_logits(self, rows: Sequence[Encoding]) -> np.ndarray:
         """Logits of tokenised rows, padded to one length."""
-        return self.logits(
-            np.array([row.ids for row in rows]),
-            np.array([row.attention_mask for row in rows]),
-            np.array([row.type_ids for row in rows]),
-        )
+        return self.logits(**padded(rows, self._settings))
 
     def _check_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         shape = arrays["input_ids"].shape
@@ -112,8 +106,8 @@ class OnnxClassifier(OnnxModel):
     """A text classifier read from an exported folder; texts beyond `max_length` tokens are truncated.
 
     Raises:
-        ExportError: the folder lacks the file of this precision, the tokenizer or the configuration, or its
-            model is none that classifies texts.
+        ExportError: the folder lacks the file of this precision, the tokenizer or the configuration, or one
+            of them is not what the export wrote, or its model is none that classifies texts.
     """
 
     head = SEQUENCE
@@ -155,11 +149,15 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shares / shares.sum(axis=-1, keepdims=True)
 
 
-def _check_folder(folder: Path, precision: str) -> None:
-    needed = (find_precision(precision).file_name, "tokenizer.json", "config.json")
-    problems = [f"{name}: missing" for name in needed if not (folder / name).is_file()]
-    if problems:
-        raise ExportError.from_problems(str(folder), [*problems, "give a folder that an export wrote"])
+def _checked_record(folder: Path, precision: str) -> dict[str, Any]:
+    """The folder's record, once every file that is served is the one that the export wrote."""
+    file_name = find_precision(precision).file_name
+    record = read_record(folder)
+    if precision not in record["precisions"]:
+        made = ", ".join(record["precisions"])
+        raise ExportError(f"{folder}: was not exported as {precision}; it holds {made}")
+    check_files(folder, record, [file_name, "tokenizer.json", "config.json"])
+    return record
 
 
 def _label_names(folder: Path, config: dict[str, Any]) -> list[str]:
@@ -172,16 +170,23 @@ def _label_names(folder: Path, config: dict[str, Any]) -> list[str]:
     return [id2label[index] for index in range(len(id2label))]
 
 
-def _max_length(folder: Path, wanted: int | None, num_positions: int) -> int:
-    """The asked-for length, else that of export.json, else as many tokens as there are positions."""
-    record = folder / "export.json"
-    stored = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    longest = min(stored.get("longest_input", num_positions), num_positions)
+def _max_length(record: Mapping[str, Any], wanted: int | None) -> int:
+    """The asked-for length, else the one that the export was made for."""
+    longest = int(record["longest_input"])
     if wanted is None:
-        return min(stored.get("max_length") or longest, longest)
+        return int(record["max_length"])
     if not 3 <= wanted <= longest:
         raise ExportError(f"max_length: {wanted}; this model takes 3 to {longest} tokens")
     return wanted
+
+
+def is_unicode(text: str) -> bool:
+    """Whether the text can be written as UTF-8, which the tokenizer reads; half a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_texts(texts: Sequence[Text]) -> None:
@@ -195,5 +200,7 @@ def _check_texts(texts: Sequence[Text]) -> None:
             problems.append(f"row {row}: {text!r} is neither a text nor a pair of texts")
         elif not all(word.strip() for word in words):
             problems.append(f"row {row}: empty text; leave it out")
+        elif not all(map(is_unicode, words)):
+            problems.append(f"row {row}: {text!r} holds half of a surrogate pair; mend its encoding")
     if problems:
         raise DataError.from_problems("texts", problems)

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 
 from bertcompress.errors import DataError
+from bertcompress.export.encoding import open_tokenizer, tokens_of
 from bertcompress.export.heads import SPAN, TOKEN
-from bertcompress.export.runtime import OnnxModel, softmax
+from bertcompress.export.runtime import OnnxModel, is_unicode, softmax
 
 OUTSIDE = "O"
 # Of a window's length, what the next one repeats.
@@ -35,29 +36,32 @@ class Window:
 class _WindowedModel(OnnxModel):
     """Reads rows of any length."""
 
-    # What is cut into windows where a row is too long, in the tokenizer's words.
-    truncation: ClassVar[str] = "longest_first"
-
     def __init__(self, folder: Path | str, precision: str = "fp32", **options: Any) -> None:
         super().__init__(folder, precision, **options)
         self._overlap = int(OVERLAP * self.max_length)
-        self._tokenizer.enable_truncation(self.max_length, stride=self._overlap, strategy=self.truncation)
+        self._tokenizer = open_tokenizer(
+            Path(folder) / "tokenizer.json",
+            self._settings,
+            self.max_length,
+            stride=self._overlap,
+            strategy=self._truncation,
+        )
+
+    @property
+    def _truncation(self) -> str:
+        """What is cut into windows where a row is too long, in the tokenizer's words."""
+        return "longest_first"
 
     def _windows(self, rows: Sequence[Any], **options: Any) -> Iterator[Window]:
         """Every window of every row; `options` go to the tokenizer."""
         encoded = self._tokenizer.encode_batch(rows, **options)
         pieces = [(row, piece) for row, first in enumerate(encoded) for piece in (first, *first.overflowing)]
-        # All are padded to the longest, which only one that was cut can be.
-        pieces.sort(key=lambda piece: sum(piece[1].attention_mask))
+        pieces.sort(key=lambda piece: len(piece[1].ids))
         for start in range(0, len(pieces), BATCH_SIZE):
             batch = pieces[start : start + BATCH_SIZE]
-            longest = max(sum(piece.attention_mask) for _, piece in batch)
-            for _, piece in batch:
-                piece.truncate(max(longest, 1))
-            for (row, piece), logits in zip(
-                batch, self._encoded_logits([piece for _, piece in batch]), strict=True
-            ):
-                yield Window(row, piece, logits)
+            logits = self._encoded_logits([piece for _, piece in batch])  # (B, T, C)
+            for (row, piece), found in zip(batch, logits, strict=True):
+                yield Window(row, piece, found[tokens_of(len(piece.ids), len(found), self._settings)])
 
 
 class OnnxTokenClassifier(_WindowedModel):
@@ -79,7 +83,8 @@ class OnnxTokenClassifier(_WindowedModel):
         problems = [
             f"row {row}: {words!r}; give a list of words that are not blank"
             for row, words in enumerate(sentences)
-            if isinstance(words, str) or not all(isinstance(word, str) and word.strip() for word in words)
+            if isinstance(words, str)
+            or not all(isinstance(word, str) and word.strip() and is_unicode(word) for word in words)
         ]
         if problems:
             raise DataError.from_problems("sentences", problems)
@@ -103,9 +108,9 @@ class OnnxTokenClassifier(_WindowedModel):
             DataError: a row is empty or no text.
         """
         problems = [
-            f"row {row}: {text!r} is no text that is not blank"
+            f"row {row}: {text!r} is blank or no text"
             for row, text in enumerate(texts)
-            if not isinstance(text, str) or not text.strip()
+            if not isinstance(text, str) or not text.strip() or not is_unicode(text)
         ]
         if isinstance(texts, str) or problems:
             raise DataError.from_problems("texts", problems or ["one text; put it in a list"])
@@ -129,7 +134,7 @@ class OnnxTokenClassifier(_WindowedModel):
         around: dict[tuple[int, int], int] = {}
         for window in self._windows(rows, **options):
             numbers = window.encoding.word_ids
-            length = sum(window.encoding.attention_mask)
+            length = len(numbers)
             for place, number in enumerate(numbers):
                 if number is None or (place > 0 and numbers[place - 1] == number):
                     continue
@@ -170,12 +175,20 @@ class OnnxQuestionAnswerer(_WindowedModel):
             model is none that answers questions.
     """
 
-    head, truncation = SPAN, "only_second"
+    head = SPAN
 
     def __init__(self, folder: Path | str, precision: str = "fp32", **options: Any) -> None:
         super().__init__(folder, precision, **options)
-        self._whole = Tokenizer.from_str(self._tokenizer.to_str())
-        self._whole.no_truncation()
+        self._whole = open_tokenizer(Path(folder) / "tokenizer.json", self._settings, None)
+
+    @property
+    def _text_first(self) -> bool:
+        """Whether the text precedes the question: so models are trained whose rows are padded left."""
+        return self._settings.padding_side == "left"
+
+    @property
+    def _truncation(self) -> str:
+        return "only_first" if self._text_first else "only_second"
 
     def answer(
         self, pairs: Sequence[tuple[str, str]], *, max_answer_tokens: int = 30, may_be_empty: bool = False
@@ -190,10 +203,12 @@ class OnnxQuestionAnswerer(_WindowedModel):
         """
         self._check_pairs(pairs)
         windows: list[list[Window]] = [[] for _ in pairs]
-        for window in self._windows(list(pairs)):
+        ordered = [(text, question) if self._text_first else (question, text) for question, text in pairs]
+        for window in self._windows(ordered):
             windows[window.row].append(window)
+        part = 0 if self._text_first else 1
         return [
-            _best_span(text, found, max_answer_tokens, may_be_empty)
+            _best_span(text, found, max_answer_tokens, may_be_empty, part)
             for (_, text), found in zip(pairs, windows, strict=True)
         ]
 
@@ -202,6 +217,8 @@ class OnnxQuestionAnswerer(_WindowedModel):
         for row, pair in enumerate(pairs):
             if not isinstance(pair, tuple) or [type(part) for part in pair] != [str, str]:
                 problems.append(f"row {row}: {pair!r} is no pair of a question and a text")
+            elif not all(map(is_unicode, pair)):
+                problems.append(f"row {row}: {pair!r} holds half of a surrogate pair; mend its encoding")
             elif not all(part.strip() for part in pair):
                 problems.append(f"row {row}: a blank question or text; leave it out")
             else:
@@ -219,12 +236,20 @@ class OnnxQuestionAnswerer(_WindowedModel):
             )
 
 
-def _best_span(text: str, windows: Sequence[Window], longest: int, may_be_empty: bool) -> dict[str, Any]:
-    """The best span over a row's windows; probabilities are over the tokens of all of them."""
+def _best_span(
+    text: str, windows: Sequence[Window], longest: int, may_be_empty: bool, part: int
+) -> dict[str, Any]:
+    """The best span over a row's windows; probabilities are over the tokens of all of them.
+
+    The text is number `part` of the pair.
+    """
     logits = np.concatenate([window.logits for window in windows])  # (all T, 2)
     # Tokens of the text, and [CLS], which stands for no answer.
     allowed = np.concatenate(
-        [[place == 0 or number == 1 for place, number in enumerate(w.encoding.sequence_ids)] for w in windows]
+        [
+            [place == 0 or number == part for place, number in enumerate(w.encoding.sequence_ids)]
+            for w in windows
+        ]
     )
     shares = softmax(np.where(allowed[:, None], logits, -np.inf).T)  # (2, all T)
     best: dict[str, Any] = {"text": "", "score": 0.0, "start": 0, "end": 0}
@@ -234,7 +259,7 @@ def _best_span(text: str, windows: Sequence[Window], longest: int, may_be_empty:
         starts, ends = shares[:, begin : begin + length]
         begin += length
         empty = min(empty, float(starts[0] * ends[0]))
-        inside = np.array([number == 1 for number in window.encoding.sequence_ids], dtype=float)
+        inside = np.array([number == part for number in window.encoding.sequence_ids], dtype=float)
         too_long = np.triu(np.ones((length, length)), longest)
         spans = np.triu(np.outer(starts * inside, ends * inside)) - too_long
         first, last = np.unravel_index(int(spans.argmax()), spans.shape)

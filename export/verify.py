@@ -5,16 +5,15 @@ design, so their error is measured, not judged: the task metric on real data jud
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from bertcompress.errors import VerificationError
 from bertcompress.export.heads import (
@@ -33,16 +32,6 @@ from bertcompress.measure import run, session
 from bertcompress.measure.session import as_one
 from bertcompress.sources.limits import input_limits
 
-# Texts on which tokenizers part ways: case, accents, punctuation, whitespace, other scripts, emoji, length.
-PROBES = (
-    "a",
-    "The film is good.",
-    "Don't SHOUT -- na\u00efve caf\u00e9, 3.14%!",
-    "  spaces\tand\nlines  ",
-    "\u6620\u753b \u0444\u0438\u043b\u044c\u043c \U0001f3ac",
-    "antidisestablishmentarianism" * 3,
-    "words " * 600,
-)
 Feed = dict[str, np.ndarray]
 
 
@@ -190,27 +179,6 @@ def compare(
     judged = list(agreed)[-reference.num_real :] if reference.num_real else list(agreed)
     rows = np.concatenate([agreed[name] for name in judged])
     return Verification(errors[worst], worst, float(rows.mean()), len(rows))
-
-
-def check_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, path: Path | str, max_length: int, texts: Sequence[str] = ()
-) -> None:
-    """Does the tokenizer.json at `path` give the ids that the tokenizer gives? Asked of PROBES and `texts`.
-
-    Raises:
-        VerificationError: it does not, for the texts that are named.
-    """
-    served = Tokenizer.from_file(str(path))
-    served.enable_truncation(max_length)
-    served.no_padding()
-    problems = []
-    for text in (*PROBES, *texts):
-        expected = tokenizer(text, truncation=True, max_length=max_length)["input_ids"]
-        found = served.encode(text).ids
-        if list(expected) != found:
-            problems.append(f"{text[:40]!r}: ids {found[:8]}...; the model was trained on {expected[:8]}...")
-    if problems:
-        raise VerificationError.from_problems(str(path), problems)
 
 
 def graph_logits(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from bertcompress.errors import ExportError, VerificationError
 from bertcompress.export.folder import export_folder
 from bertcompress.export.quantize import needs_reduced_range
 from bertcompress.export.recommend import Trial
-from bertcompress.export.verify import check_tokenizer, verify
+from bertcompress.export.tokenizer_files import check_tokenizer, tokenizer_settings
+from bertcompress.export.verify import verify
 from bertcompress.space import Architecture
 
 
@@ -29,14 +31,17 @@ def test_the_folder_is_self_contained(exported_folder: Path) -> None:
     assert verify(exported_folder / "model.onnx", loaded).max_logit_error < 1e-5
 
 
-def test_the_served_tokenizer_gives_the_trained_ids(exported_folder: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_that_gives_other_ids_is_refused(exported_folder: Path, tmp_path: Path) -> None:
     tokenizer = word_tokenizer()
-    check_tokenizer(tokenizer, exported_folder / "tokenizer.json", 12, ["a very good film"])
+    settings = tokenizer_settings(tokenizer)
+    assert check_tokenizer(tokenizer, exported_folder, settings, 12, ["a very good film"], words=True) > 20
     broken = json.loads((exported_folder / "tokenizer.json").read_text(encoding="utf-8"))
     broken["model"]["vocab"].update({"good": 5, "bad": 4})
+    shutil.copytree(exported_folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "tokenizer.json").write_text(json.dumps(broken), encoding="utf-8")
-    with pytest.raises(VerificationError, match="'a very good film': ids"):
-        check_tokenizer(tokenizer, tmp_path / "tokenizer.json", 12, ["a very good film"])
+    with pytest.raises(VerificationError, match=r"without transformers: .*input_ids from token") as caught:
+        check_tokenizer(tokenizer, tmp_path, settings, 12, ["a very good film"])
+    assert "read by AutoTokenizer: " in str(caught.value)
 
 
 def test_a_stock_bert_is_written_as_stock_bert(

@@ -183,7 +183,7 @@ def test_sentences_have_to_be_lists_of_words(folders: dict[Head, Path], sentence
 
 @pytest.mark.parametrize("texts", ["good film", ["good", " "], [None]])
 def test_texts_have_to_be_a_list(folders: dict[Head, Path], texts: Any) -> None:
-    with pytest.raises(DataError, match=r"put it in a list|is no text"):
+    with pytest.raises(DataError, match=r"put it in a list|is blank or no text"):
         OnnxTokenClassifier(folders[TOKEN]).entities(texts)
 
 

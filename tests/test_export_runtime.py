@@ -35,7 +35,7 @@ def test_classify_keeps_the_order_of_its_rows(exported_folder: Path, precision: 
 def test_classify_equals_pytorch(exported_folder: Path) -> None:
     loaded = AutoModelForSequenceClassification.from_pretrained(exported_folder).eval()
     texts = [("good film", "a bad film"), ("the very", "film")]
-    encoded = word_tokenizer()(texts, padding=True, return_token_type_ids=True, return_tensors="pt")
+    encoded = word_tokenizer()(texts, padding=True, return_tensors="pt")
     with torch.no_grad():
         shares = loaded(**encoded).logits.softmax(-1)
     for row, expected in zip(OnnxClassifier(exported_folder).classify(texts), shares, strict=True):
@@ -88,8 +88,10 @@ def test_logits_take_any_integer_type(exported_folder: Path) -> None:
 
 
 def test_a_bad_folder_is_named(exported_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"tokenizer\.json: missing"):
+    with pytest.raises(ExportError, match=r"export\.json: missing; give a folder that an export wrote"):
         OnnxClassifier(tmp_path)
+    with pytest.raises(ExportError, match="was not exported as fp16; it holds fp32, int8"):
+        OnnxClassifier(exported_folder, "fp16")
     with pytest.raises(ExportError, match="use one of fp32, int8"):
         OnnxClassifier(exported_folder, "fp64")
     with pytest.raises(ExportError, match="this model takes 3 to 40 tokens"):

@@ -36,6 +36,7 @@ def export_model(
         from bertcompress.export.calibration import Calibration
         from bertcompress.export.folder import ExportRows, export_folder
         from bertcompress.export.optimize import timer
+        from bertcompress.export.own_folder import check_output
         from bertcompress.export.recommend import Trial
         from bertcompress.export.teachers import load_model
         from bertcompress.measure import Conditions
@@ -45,6 +46,7 @@ def export_model(
         from bertcompress.sources.tokenizer import check_tokenizer_suits, load_tokenizer
 
         location = resolve_teacher(source)
+        check_output(output, location)
         tokenizer = load_tokenizer(location, location)
         model = load_model(location)
         check_tokenizer_suits(tokenizer, model.config.vocab_size, location)

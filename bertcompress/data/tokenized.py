@@ -25,6 +25,7 @@ class TokenizedSplit:
     """N tokenised rows; row i is `input_ids[offsets[i]:offsets[i + 1]]`.
 
     input_ids and token_type_ids are flat int32 of one length, offsets int64 (N + 1,), labels int64 (N,).
+    Short rows of a batch are filled on the `padding_side`, "right" or "left", with `pad_token_id`.
     """
 
     input_ids: np.ndarray
@@ -32,6 +33,7 @@ class TokenizedSplit:
     offsets: np.ndarray
     labels: np.ndarray
     pad_token_id: int = 0
+    padding_side: str = "right"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -42,7 +44,7 @@ class TokenizedSplit:
         return np.diff(self.offsets)
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """The rows as int64 tensors, right-padded to the longest of them.
+        """The rows as int64 tensors, padded to the longest of them.
 
         input_ids, attention_mask, token_type_ids (B, T); labels and index, the rows' numbers, (B,).
         """
@@ -52,10 +54,11 @@ class TokenizedSplit:
         token_type_ids = np.zeros(shape, dtype=np.int64)
         for row, index in enumerate(indices):
             cut = slice(self.offsets[index], self.offsets[index + 1])
-            length = self.lengths[index]
-            input_ids[row, :length] = self.input_ids[cut]
-            attention_mask[row, :length] = 1
-            token_type_ids[row, :length] = self.token_type_ids[cut]
+            length = int(self.lengths[index])
+            place = slice(shape[1] - length, None) if self.padding_side == "left" else slice(length)
+            input_ids[row, place] = self.input_ids[cut]
+            attention_mask[row, place] = 1
+            token_type_ids[row, place] = self.token_type_ids[cut]
         return {
             "input_ids": torch.from_numpy(input_ids),
             "attention_mask": torch.from_numpy(attention_mask),
@@ -73,6 +76,7 @@ class TokenizedSplit:
             offsets=np.cumsum([0, *(self.lengths[row] for row in rows)], dtype=np.int64),
             labels=self.labels[list(rows)],
             pad_token_id=self.pad_token_id,
+            padding_side=self.padding_side,
         )
 
     @classmethod
@@ -95,14 +99,20 @@ class TokenizedSplit:
             "offsets": self.offsets,
             "labels": self.labels,
         }
-        save_file(arrays, path, metadata={"pad_token_id": str(self.pad_token_id)})
+        metadata = {"pad_token_id": str(self.pad_token_id), "padding_side": self.padding_side}
+        save_file(arrays, path, metadata=metadata)
 
     @classmethod
     def load(cls, path: Path) -> TokenizedSplit:
         """The split that `save` wrote."""
         with safe_open(path, framework="np") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            return cls(**arrays, pad_token_id=int(file.metadata()["pad_token_id"]))
+            kept = file.metadata()
+            return cls(
+                **arrays,
+                pad_token_id=int(kept["pad_token_id"]),
+                padding_side=kept.get("padding_side", "right"),
+            )
 
 
 def tokenize(
@@ -114,15 +124,16 @@ def tokenize(
     for start in range(0, len(dataset), TOKENIZER_CHUNK):
         chunk = dataset[start : start + TOKENIZER_CHUNK]
         texts = [list(chunk[column]) for column in task.text_columns]
-        encoded = tokenizer(
-            *texts, truncation=True, max_length=max_length, padding=False, return_token_type_ids=True
-        )
+        encoded = tokenizer(*texts, truncation=True, max_length=max_length, padding=False)
         ids.extend(np.asarray(row, dtype=np.int32) for row in encoded["input_ids"])
-        types.extend(np.asarray(row, dtype=np.int32) for row in encoded["token_type_ids"])
+        # A tokenizer that gives no token types is of a model that takes all of them for 0.
+        given = encoded.get("token_type_ids") or [[0] * len(row) for row in encoded["input_ids"]]
+        types.extend(np.asarray(row, dtype=np.int32) for row in given)
     return TokenizedSplit(
         input_ids=np.concatenate(ids),
         token_type_ids=np.concatenate(types),
         offsets=np.cumsum([0, *map(len, ids)], dtype=np.int64),
         labels=np.asarray(dataset[task.label_column][:], dtype=np.int64),
         pad_token_id=tokenizer.pad_token_id or 0,
+        padding_side=tokenizer.padding_side,
     )

@@ -35,21 +35,40 @@ export function folderOf(files) {
 export async function openFolder(read) {
   const json = async (name) => JSON.parse(await (await read(name)).text());
   const record = await json("export.json");
-  const numSegments = (await json("config.json")).type_vocab_size ?? 2;
+  const numSegments = record.tokenizer.uses_segments ? ((await json("config.json")).type_vocab_size ?? 2) : 1;
+  if (record.tokenizer.splits_special_tokens) {
+    throw new Error("this model reads special tokens in a text as words, which the page's tokenizer cannot");
+  }
+  await checkFile(record, "tokenizer.json", await read("tokenizer.json"));
   const tokenizer = new Tokenizer(await json("tokenizer.json"), await json("tokenizer_config.json"));
   return { read, record, tokenizer, numSegments };
 }
 
+/** Refuses a file that the export did not write, or that was changed since: it would answer without a word. */
+async function checkFile(record, name, blob) {
+  if (!globalThis.crypto?.subtle) {
+    return; // Hashes need https or localhost.
+  }
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await blob.arrayBuffer()));
+  const hash = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (hash !== record.files?.[name]) {
+    throw new Error(`${name}: is not the file that the export wrote; export the model again`);
+  }
+}
+
 /** A function from a text, or a text and its pair, to the shares of the labels, the likeliest first. */
 export async function openModel({ read, record, tokenizer, numSegments }, precision) {
-  const bytes = await (await read(record.precisions[precision].file)).arrayBuffer();
-  const session = await ort.InferenceSession.create(bytes, {
+  const { file } = record.precisions[precision];
+  const blob = await read(file);
+  await checkFile(record, file, blob);
+  const session = await ort.InferenceSession.create(await blob.arrayBuffer(), {
     executionProviders: ["wasm"],
     // The file holds the fusions that were chosen when it was made; a higher level would add others.
     graphOptimizationLevel: "basic",
   });
   return async (text, pair = null) => {
-    const row = encode(tokenizer, text, pair, { maxLength: record.max_length, numSegments });
+    const { truncation_side: side } = record.tokenizer;
+    const row = encode(tokenizer, text, pair, { maxLength: record.max_length, side, numSegments });
     const feeds = Object.fromEntries(session.inputNames.map((name) => [name, asTensor(row[name])]));
     const logits = (await session.run(feeds))[session.outputNames[0]].data;
     const shares = softmax(logits);
@@ -60,12 +79,12 @@ export async function openModel({ read, record, tokenizer, numSegments }, precis
 }
 
 /** Token ids with the special tokens, the mask and the segments, at most `maxLength` of each. */
-function encode(tokenizer, text, pair, { maxLength, numSegments }) {
+function encode(tokenizer, text, pair, { maxLength, side, numSegments }) {
   if (!text.trim() || (pair !== null && !pair.trim())) {
     throw new Error("empty text; type something to classify");
   }
   const whole = tokenizer.encode(text, { text_pair: pair, return_token_type_ids: true });
-  const kept = pair === null ? cut(tokenizer, text, whole.ids, maxLength) : whole.ids;
+  const kept = pair === null ? cut(tokenizer, text, whole.ids, maxLength, side) : whole.ids;
   if (kept.length > maxLength) {
     throw new Error(`${kept.length} tokens in the pair; this model takes ${maxLength}: shorten one of the texts`);
   }
@@ -77,8 +96,8 @@ function encode(tokenizer, text, pair, { maxLength, numSegments }) {
   };
 }
 
-/** The ids of a text cut to `maxLength` as Python's tokenizers cut them: words go, the special tokens stay. */
-function cut(tokenizer, text, ids, maxLength) {
+/** The ids of a text cut to `maxLength` as Python's tokenizers cut them: words go on one side, special tokens stay. */
+function cut(tokenizer, text, ids, maxLength, side) {
   const excess = ids.length - maxLength;
   if (excess <= 0) {
     return ids;
@@ -89,7 +108,9 @@ function cut(tokenizer, text, ids, maxLength) {
     words.every((id, index) => ids[start + index] === id),
   );
   const endOfWords = front + words.length;
-  return [...ids.slice(0, endOfWords - excess), ...ids.slice(endOfWords)];
+  return side === "left"
+    ? [...ids.slice(0, front), ...ids.slice(front + excess)]
+    : [...ids.slice(0, endOfWords - excess), ...ids.slice(endOfWords)];
 }
 
 function asTensor(values) {
