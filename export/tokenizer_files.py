@@ -4,6 +4,7 @@ Two readers of the folder are asked: what serves without transformers (see encod
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -61,6 +62,7 @@ def write_tokenizer(
         tokenizer.save_pretrained(out_dir)
     finally:
         tokenizer.model_max_length = kept
+    _state_sides(tokenizer, out_dir / "tokenizer_config.json")
     path = str(out_dir / "tokenizer.json")
     stored = Tokenizer.from_file(path)
     stored.enable_truncation(max_length, direction=settings.truncation_side)
@@ -71,6 +73,14 @@ def write_tokenizer(
         pad_type_id=settings.pad_type_id,
     )
     stored.save(path)
+
+
+def _state_sides(tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+    """Write what transformers saves only where it was given at loading, and not where it was set later."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("truncation_side", "padding_side", "model_input_names"):
+        config[name] = getattr(tokenizer, name)
+    path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def check_tokenizer(
@@ -134,14 +144,18 @@ def _by_transformers(tokenizer: PreTrainedTokenizerBase, max_length: int | None)
         pairs = [row for row in rows if isinstance(row, tuple)]
         parts: list[Any] = [list(part) for part in zip(*rows, strict=True)] if pairs else [list(rows)]
         padding = len(rows) > 1
-        options = {"truncation": True, "padding": padding, "is_split_into_words": words}
+        options = {
+            "truncation": True,
+            "padding": padding,
+            "is_split_into_words": words,
+            "return_attention_mask": True,
+        }
         encoded = tokenizer(*parts, **options, **({} if max_length is None else {"max_length": max_length}))
         ids = np.array(encoded["input_ids"], dtype=np.int64)
-        mask = encoded.get("attention_mask")
         segments = encoded.get("token_type_ids")
         return {
             "input_ids": ids,
-            "attention_mask": np.ones_like(ids) if mask is None else np.array(mask, dtype=np.int64),
+            "attention_mask": np.array(encoded["attention_mask"], dtype=np.int64),
             # A model that is given none takes them for zeros.
             "token_type_ids": np.zeros_like(ids) if segments is None else np.array(segments, dtype=np.int64),
         }
