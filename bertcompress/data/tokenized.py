@@ -99,20 +99,16 @@ class TokenizedSplit:
             "offsets": self.offsets,
             "labels": self.labels,
         }
-        metadata = {"pad_token_id": str(self.pad_token_id), "padding_side": self.padding_side}
-        save_file(arrays, path, metadata=metadata)
+        # One key: safetensors writes several in any order, and equal splits would be unequal files.
+        save_file(arrays, path, metadata={"pad_token_id": f"{self.pad_token_id} {self.padding_side}"})
 
     @classmethod
     def load(cls, path: Path) -> TokenizedSplit:
         """The split that `save` wrote."""
         with safe_open(path, framework="np") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            kept = file.metadata()
-            return cls(
-                **arrays,
-                pad_token_id=int(kept["pad_token_id"]),
-                padding_side=kept.get("padding_side", "right"),
-            )
+            pad_token_id, _, side = file.metadata()["pad_token_id"].partition(" ")
+            return cls(**arrays, pad_token_id=int(pad_token_id), padding_side=side or "right")
 
 
 def tokenize(
