@@ -224,7 +224,10 @@ class Student(Section):
         default=8,
         description="altered copies of each training row (phrases, crops, near words) to ask the teacher",
     )
-    epochs: Count = Field(default=3, description="passes over train and its views")
+    max_rows: Count = Field(
+        default=200_000, description="training rows and views together; a larger train gets fewer views"
+    )
+    epochs: Count = Field(default=2, description="passes over train and its views")
     batch_size: Count = Field(default=32, description="rows a step")
     learning_rate: Rate = Field(default=1e-3, description="the peak, after the warm-up")
     embedding_learning_rate_factor: Share = Field(

