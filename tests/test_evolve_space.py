@@ -126,7 +126,7 @@ def test_the_evolved_recipe_keeps_the_laws_and_runs(tiny_recipe: Path, tmp_path:
     run_recipe(recipe, tmp_path / "evolved", "search")
     again = Run(recipe, RunFolder(tmp_path / "evolved"), None)
     assert [[operator.name for operator in position] for position in again.space.choices] == result["after"]
-    assert read(tmp_path / "evolved/search/search.json")["winner"]
+    assert read(tmp_path / "evolved/search/search.json")["finalists"]
 
     # What was found of another teacher is not told.
     run = Run(load_recipe(folder / "recipe.yaml"), RunFolder(folder), None)

@@ -65,7 +65,8 @@ class FakeRun:
             max_validation_rows=100,
         )
         supernet = SimpleNamespace(sample_within_budget=True)
-        self.recipe = SimpleNamespace(name="fake", search=search, supernet=supernet, seed=3)
+        race = SimpleNamespace(num_entrants=6)
+        self.recipe = SimpleNamespace(name="fake", search=search, supernet=supernet, race=race, seed=3)
         self.latency = {"feasible_child": ["conv3"] * 5, "conditions": {"latency_ms": "batch 1"}}
         self.latency_conditions, self.conditions = LATENCIES, LATENCIES["latency_ms"]
         self.said: list[str] = []

@@ -20,7 +20,7 @@ INT4_WEIGHTS = Precision(
     file_name="model_int4_weights.onnx",
     summary="weights alone in 4 bits: a smaller file at about the speed of fp32",
     write=_write,
-    bytes=FileBytes(dense_layer=blocked_layer_bytes(4), table=1, other=4, graph=4_440, layer_nodes=130),
+    bytes=FileBytes(dense_layer=blocked_layer_bytes(4), table=1, other=4, graph=4_360, layer_nodes=-67),
     nodes=Nodes(dense=frozenset({"MatMulNBits"}), gelu="BiasGelu"),
     fusions_of="fp32",
 )

@@ -47,7 +47,7 @@ INT8 = Precision(
     file_name="model_int8.onnx",
     summary="dense layers and embeddings in 8 bits, activations scaled as they come",
     write=_write,
-    bytes=FileBytes(dense_layer=quantized_layer_bytes, table=1, other=4, graph=4_500, layer_nodes=130),
+    bytes=FileBytes(dense_layer=quantized_layer_bytes, table=1, other=4, graph=4_150, layer_nodes=16),
     # The first holds the scaling of its input too; both hold that of their output, and the bias.
     nodes=Nodes(dense=frozenset({"DynamicQuantizeMatMul", "MatMulIntegerToFloat"}), gelu="Gelu"),
     fusions_of="int8",

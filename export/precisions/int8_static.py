@@ -57,7 +57,7 @@ INT8_STATIC = Precision(
     file_name="model_int8_static.onnx",
     summary="as int8, with constant scales read off rows of data",
     write=_write,
-    bytes=FileBytes(dense_layer=quantized_layer_bytes, table=1, other=4, graph=4_500, layer_nodes=230),
+    bytes=FileBytes(dense_layer=quantized_layer_bytes, table=1, other=4, graph=4_260, layer_nodes=122),
     nodes=Nodes(dense=frozenset({"MatMulIntegerToFloat"}), gelu="Gelu"),
     fusions_of="int8",
     check=_check,
