@@ -33,15 +33,16 @@ from bertcompress.pipeline.evaluation import checks
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.scoring import sample_rows
+from bertcompress.pipeline.settings import student_settings, student_weights
 from bertcompress.pipeline.supernets import load_supernet
 from bertcompress.recipe import load_recipe
 from bertcompress.search import SEARCHERS
 from bertcompress.space import Child, SearchSpace
 from bertcompress.supernet import SuperBert, extract, measure_importance, warm_start
 from bertcompress.supernet.train import child_logits
-from bertcompress.training.distill import DistillLoss, DistillWeights, distill
+from bertcompress.training.distill import DistillLoss, distill
 from bertcompress.training.log import TrainingLog
-from bertcompress.training.loop import FitSettings, num_epoch_steps, seeded, validation_metrics
+from bertcompress.training.loop import num_epoch_steps, seeded, validation_metrics
 
 TABLE_OPERATORS = ("mha3", "ffn384", "conv3", "conv5", "identity")
 NUM_IMPORTANCE_BATCHES = 8
@@ -124,7 +125,6 @@ class DistillAlone:
         started = time.process_time()
         chosen, split = run.recipe.student, run.student_splits["train"]
         num_steps = self.epochs * num_epoch_steps(split, chosen.batch_size)
-        weights = DistillWeights(chosen.distill_weight, chosen.temperature, chosen.hidden_weight)
         student = extract(supernet, child)
         with (
             seeded(seed) as rng,
@@ -134,8 +134,8 @@ class DistillAlone:
             distill(
                 student,
                 split,
-                DistillLoss(run.targets, weights),
-                FitSettings(num_steps, chosen.batch_size, chosen.learning_rate),
+                DistillLoss(run.targets, student_weights(chosen)),
+                student_settings(chosen, num_steps, checkpoints=False),
                 rng=rng,
                 log=log,
                 checks=checks(run, run.student_splits["validation"], every=num_steps, patience=1),

@@ -69,7 +69,7 @@ def train_step(recipe: str, overrides: list[str], folder: Path, child: str, seed
     train_entrant(run, training, console=run.console)
     result = training.result()
     assert result is not None
-    rows = [len(run.splits[name]) for name in ("validation", "test")]
+    rows = [len(run.teacher_splits[name]) for name in ("validation", "test")]
     metrics = [result["metrics"][name] for name in ("validation", "test")]
     return {
         key: sum(n * found[key] for n, found in zip(rows, metrics, strict=True)) / sum(rows)
@@ -118,7 +118,7 @@ def main() -> None:
 def teacher_metrics(run: Run) -> dict[str, float]:
     """The teacher's accuracy on validation and test."""
     return {
-        name: float((run.teacher_logits[name].argmax(axis=1) == run.splits[name].labels).mean())
+        name: float((run.teacher_logits[name].argmax(axis=1) == run.teacher_splits[name].labels).mean())
         for name in ("validation", "test")
     }
 

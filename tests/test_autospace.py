@@ -68,7 +68,13 @@ def test_whatever_the_fitness_the_laws_hold(drawn, replace, seed) -> None:
     choices, logits, rules = drawn
     banned = [{MOST} - set(position) for position in choices]
     after, changes = evolve(
-        choices, logits, COSTS, rules, replace=replace, banned=banned, rng=random.Random(seed)
+        choices,
+        logits,
+        [COSTS] * len(choices),
+        rules,
+        replace=replace,
+        banned=banned,
+        rng=random.Random(seed),
     )
     assert rules.feasible(after)
     for position, (before, now, change) in enumerate(zip(choices, after, changes, strict=True)):
@@ -89,9 +95,9 @@ def test_whatever_the_fitness_the_laws_hold(drawn, replace, seed) -> None:
 @given(spaces(), st.integers(0, 99))
 def test_the_best_that_is_affordable_is_never_dropped_and_the_same_seed_does_the_same(drawn, seed) -> None:
     choices, logits, rules = drawn
-    none = [set()] * len(choices)
+    none, costs = [set()] * len(choices), [COSTS] * len(choices)
     first, again = (
-        evolve(choices, logits, COSTS, rules, replace=True, banned=none, rng=random.Random(seed))
+        evolve(choices, logits, costs, rules, replace=True, banned=none, rng=random.Random(seed))
         for _ in range(2)
     )
     assert first == again
@@ -107,8 +113,8 @@ def test_the_best_that_is_affordable_is_never_dropped_and_the_same_seed_does_the
 @given(spaces())
 def test_what_no_child_can_afford_goes_first(drawn) -> None:
     choices, logits, rules = drawn
-    none = [set()] * len(choices)
-    _, changes = evolve(choices, logits, COSTS, rules, replace=False, banned=none, rng=random.Random(0))
+    none, costs = [set()] * len(choices), [COSTS] * len(choices)
+    _, changes = evolve(choices, logits, costs, rules, replace=False, banned=none, rng=random.Random(0))
     fits = [child for child in itertools.product(*choices) if rules.feasible(tuple((o,) for o in child))]
     affordable = [set(column) for column in zip(*fits, strict=True)]
     for position, change in enumerate(changes):
@@ -124,7 +130,7 @@ def test_generations_climb_to_a_planted_optimum() -> None:
     costs = dict.fromkeys(range(-50, 50), (1.0,))
     for _ in range(30):
         logits = [{operator: -abs(operator - 9) / 2 for operator in choices[0]}]
-        choices, changes = evolve(choices, logits, costs, rules, replace=True, banned=[banned], rng=rng)
+        choices, changes = evolve(choices, logits, [costs], rules, replace=True, banned=[banned], rng=rng)
         banned |= set(changes[0].dropped)
     assert 9 in choices[0]
     assert 0 in choices[0]

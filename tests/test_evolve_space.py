@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from bertcompress.cli import app as cli
+from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.pipeline import run_recipe
 from bertcompress.pipeline.evolved_space import evolution_finding
 from bertcompress.pipeline.run import Run
@@ -135,6 +137,24 @@ def test_the_evolved_recipe_keeps_the_laws_and_runs(tiny_recipe: Path, tmp_path:
     manifest["stages"]["teacher"]["inputs_hash"] = "another"
     (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     assert evolution_finding(run) == {}
+
+
+def test_with_a_trimmed_vocabulary_it_trains_on_the_ids_of_the_children(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # "actor" stands in the teacher's vocabulary and in no text, so the ids of the two differ.
+    sentences = tmp_path / "sentences.jsonl"
+    sentences.write_text(sentences.read_text(encoding="utf-8").replace("actor", "film"), encoding="utf-8")
+    run = prepared(tiny_recipe, tmp_path / "run", "space.vocabulary=corpus")
+    trained: list[TokenizedSplit] = []
+    monkeypatch.setattr(stage, "train_fitness", lambda chain, split, *_, **__: trained.append(split))
+    evolve_space(run, EvolutionSettings(generations=1, steps=1))
+    (split,) = trained
+    assert run.kept_tokens is not None
+    assert split.input_ids.max() < len(run.kept_tokens) == run.space.dimensions.vocab_size
+    # The same texts: the kept tokens' ids of the teacher are the teacher's split.
+    np.testing.assert_array_equal(run.kept_tokens[split.input_ids], run.teacher_splits["train"].input_ids)
+    assert not np.array_equal(split.input_ids, run.teacher_splits["train"].input_ids)
 
 
 def test_a_folder_without_a_teacher_says_what_to_run(tiny_recipe: Path, tmp_path: Path) -> None:

@@ -116,19 +116,20 @@ def _saving(ours: Sequence[float], theirs: Sequence[float], dearest: Sequence[fl
 def evolve(
     choices: Choices[Op],
     logits: Sequence[Mapping[Op, float]],
-    costs: Mapping[Op, Sequence[float]],
+    costs: Sequence[Mapping[Op, Sequence[float]]],
     rules: Rules[Op],
     *,
     replace: bool,
     banned: Sequence[Collection[Op]],
     rng: random.Random,
 ) -> tuple[Choices[Op], list[Change[Op]]]:
-    """The next generation's choices, and what was done to each position.
+    """Return the next generation's choices, and what was done to each position.
 
+    `logits` and `costs` have a mapping a position: an operator may cost more at one position than at another.
     `banned` holds, for each position, what was dropped there before and does not come back. Without `replace`
     the dropped leave no successors, as befits the last generation, whose successors nobody would judge.
     """
-    judged = [judge(each, costs, rules.waste_weight) for each in logits]
+    judged = [judge(*each, rules.waste_weight) for each in zip(logits, costs, strict=True)]
     fates: list[list[Fate]] = []
     for position, candidates in enumerate(judged):
         choices, found_fates = _drop(choices, position, candidates, rules)

@@ -14,15 +14,15 @@ from bertcompress.model import CompactBertForSequenceClassification
 from bertcompress.pipeline.evaluation import fidelity_checks, metrics_of
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import RunFolder
-from bertcompress.pipeline.settings import checkpoint_every
+from bertcompress.pipeline.settings import student_settings, student_weights
 from bertcompress.pipeline.supernets import load_supernet, started_supernet
 from bertcompress.recipe import load_recipe
 from bertcompress.search.race import Entrant
 from bertcompress.space import IDENTITY, Child, SearchSpace, canonical
 from bertcompress.supernet import extract
-from bertcompress.training.distill import DistillLoss, DistillWeights, distill
+from bertcompress.training.distill import DistillLoss, distill
 from bertcompress.training.log import TrainingLog
-from bertcompress.training.loop import FitSettings, num_epoch_steps, seeded
+from bertcompress.training.loop import num_epoch_steps, seeded
 from bertcompress.training.processes import is_first
 
 RESULT = "result.json"
@@ -71,17 +71,13 @@ def train_entrant(run: Run, training: EntrantTraining, *, console: Console | Non
     folder.mkdir(parents=True, exist_ok=True)
     rows, targets = run.transfer
     num_steps = max(1, round(num_epoch_steps(rows, chosen.batch_size) * chosen.epochs * training.share))
-    settings = FitSettings(
-        num_steps, chosen.batch_size, chosen.learning_rate, checkpoint_every=checkpoint_every(num_steps)
-    )
-    weights = DistillWeights(chosen.distill_weight, chosen.temperature, chosen.hidden_weight)
     student = start_student(run, training.entrant.child, training.seed)
     with seeded(training.seed) as rng, TrainingLog(folder, training.entrant.name, console) as log:
         distill(
             student,
             rows,
-            DistillLoss(targets, weights),
-            settings,
+            DistillLoss(targets, student_weights(chosen)),
+            student_settings(chosen, num_steps),
             rng=rng,
             log=log,
             checks=fidelity_checks(run, every=max(1, num_steps // CHECKS_A_TRAINING)),

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from statistics import mean
 from typing import Any
 
-from bertcompress.evolve_space.autospace import Choices, false_savings
+from bertcompress.evolve_space.autospace import Choices, FalseSaving, false_savings
 from bertcompress.files import read_json
-from bertcompress.latency.table import LatencyTable
 from bertcompress.pipeline.costs import LATENCY, cost_function
+from bertcompress.pipeline.operator_prices import OperatorPrices
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import MANIFEST
 from bertcompress.recipe import Recipe
 from bertcompress.search import CostOf, check_feasible
-from bertcompress.space import IDENTITY, Child, Operator, SearchSpace, operator_macs, operator_parameters
+from bertcompress.space import Child, Operator, SearchSpace, operator_macs, operator_parameters
 
 FOLDER = "evolve-space"
 RESULT = f"{FOLDER}/evolution.json"
@@ -46,18 +47,17 @@ def evolved_recipe(recipe: Recipe, choices: Choices[Operator]) -> str:
 
 def describe_evolution(
     run: Run,
-    tables: Mapping[str, LatencyTable],
+    prices: OperatorPrices,
     records: Sequence[dict[str, Any]],
     choices: Choices[Operator],
     reference: Child,
 ) -> dict[str, Any]:
-    """All that evolution did, as JSON: generations, what operators cost, savings of MACs that were none."""
+    """Return all that evolution did, as JSON: generations, prices of operators, MACs saved that cost time."""
     after = SearchSpace(run.space.dimensions, choices)
-    cost_of = cost_function(run.recipe, run.space.dimensions, tables)
+    cost_of = cost_function(run.recipe, run.space.dimensions, prices.tables)
     fitting = check_feasible(after, cost_of, run.budgets, random.Random(run.recipe.seed))
-    main = tables[LATENCY]
+    main, error_ms = prices.tables[LATENCY], prices.error_ms(LATENCY)
     seen = _seen(records)
-    error_ms = chain_error_ms(main, seen)
     return {
         "generations": list(records),
         "before": _names(run.space.choices),
@@ -66,8 +66,8 @@ def describe_evolution(
         "share_within": [_share_within(run, space, cost_of) for space in (run.space, after)],
         "reference": [operator.name for operator in reference],
         "feasible_child": [operator.name for operator in fitting],
-        "operators": [_operator_row(run, tables, operator) for operator in sorted(set().union(*seen))],
-        "false_savings": _false_savings(run, main, seen, error_ms or 0.0),
+        "operators": [_operator_row(run, prices, operator) for operator in sorted(set().union(*seen))],
+        "false_savings": _false_savings(run, prices, seen, error_ms or 0.0),
         "table": {"error_ms": error_ms, "num_chains": main.num_chains},
         "conditions": str(main.conditions),
         "seed": run.recipe.seed,
@@ -94,52 +94,49 @@ def _seen(records: Sequence[Mapping[str, Any]]) -> list[set[Operator]]:
     return [set().union(*sets) for sets in zip(*per_generation, strict=True)]
 
 
-def _operator_row(run: Run, tables: Mapping[str, LatencyTable], operator: Operator) -> dict[str, Any]:
+def _operator_row(run: Run, prices: OperatorPrices, operator: Operator) -> dict[str, Any]:
+    """Return an operator's counts and, by every latency, what it adds to a child: the mean over positions."""
     dimensions, length = run.space.dimensions, run.conditions.sequence_length
     return {
         "operator": operator.name,
         "num_parameters": operator_parameters(operator, dimensions),
         "macs": operator_macs(operator, dimensions, length) * run.conditions.batch_size,
-        **{name: operator_ms(table, operator) for name, table in tables.items()},
+        **{
+            name: mean(prices.ms(name, position, operator) for position in range(run.space.num_positions))
+            for name in prices.tables
+        },
     }
 
 
-def operator_ms(table: LatencyTable, operator: Operator) -> float:
-    """What an operator takes by a table that holds all but the identity, which takes nothing."""
-    return 0.0 if operator == IDENTITY else table.coefficients_ms[operator.name]
-
-
-def chain_error_ms(table: LatencyTable, positions: Sequence[Collection[Operator]]) -> float | None:
-    """The table's mean error on held-out chains, in milliseconds of a mean child; None if it is unknown."""
-    if table.mape_percent is None:
-        return None
-    means = [sum(operator_ms(table, operator) for operator in each) / len(each) for each in positions]
-    return (table.intercept_ms + sum(means)) * table.mape_percent / 100
-
-
 def _false_savings(
-    run: Run, table: LatencyTable, seen: Sequence[set[Operator]], error_ms: float
+    run: Run, prices: OperatorPrices, seen: Sequence[set[Operator]], error_ms: float
 ) -> list[dict[str, Any]]:
-    """Pairs of a position in which the one of fewer MACs takes longer, by more than the table's error.
+    """Return the pairs of which the operator of fewer MACs takes longer somewhere, the worst first.
 
-    That is its error on whole chains, a mean child's: of the operators' own costs it knows none.
+    It has to take longer by more than the table's error on whole chains: of single operators the table knows
+    no error. `time_lost` and `ms` are means over the positions where it does.
     """
-    operators = sorted(set().union(*seen))
-    macs = {o: operator_macs(o, run.space.dimensions, run.conditions.sequence_length) for o in operators}
-    ms = {operator: operator_ms(table, operator) for operator in operators}
-    found = []
-    for saving in false_savings(operators, macs, ms, margin=error_ms):
-        pair = {saving.operator, saving.instead_of}
-        positions = [position for position, known in enumerate(seen) if pair <= known]
-        if positions:
-            found.append(
-                {
-                    "operator": saving.operator.name,
-                    "instead_of": saving.instead_of.name,
-                    "macs_saved": saving.counted_saving,
-                    "time_lost": saving.measured_loss,
-                    "ms": [ms[saving.operator], ms[saving.instead_of]],
-                    "positions": positions,
-                }
-            )
-    return found
+    found: dict[tuple[Operator, Operator], dict[int, FalseSaving[Operator]]] = {}
+    for position, operators in enumerate(seen):
+        macs = {o: operator_macs(o, run.space.dimensions, run.conditions.sequence_length) for o in operators}
+        ms = {operator: prices.ms(LATENCY, position, operator) for operator in operators}
+        for saving in false_savings(sorted(operators), macs, ms, margin=error_ms):
+            found.setdefault((saving.operator, saving.instead_of), {})[position] = saving
+    rows = [_saving_row(prices, savings) for savings in found.values()]
+    return sorted(rows, key=lambda row: -row["time_lost"])
+
+
+def _saving_row(prices: OperatorPrices, savings: Mapping[int, FalseSaving[Operator]]) -> dict[str, Any]:
+    """Return one pair's savings by position as a row."""
+    pair = next(iter(savings.values()))
+    return {
+        "operator": pair.operator.name,
+        "instead_of": pair.instead_of.name,
+        "macs_saved": pair.counted_saving,
+        "time_lost": mean(saving.measured_loss for saving in savings.values()),
+        "ms": [
+            mean(prices.ms(LATENCY, position, operator) for position in savings)
+            for operator in (pair.operator, pair.instead_of)
+        ],
+        "positions": list(savings),
+    }

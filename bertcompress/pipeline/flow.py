@@ -71,13 +71,10 @@ def run_stages(
         follow(recipe, run_dir, [(stage.name, stage.on_other_ranks) for stage in STAGES[: last + 1]])
         return RunResult({}, True, None)
     asked, recipe = recipe, fitting_benchmark(recipe, sources.teacher_location)
-    run = Run(recipe, RunFolder(run_dir), console)
+    run = Run(recipe, RunFolder(run_dir), console, sources)
     if recipe != asked:
         lengths = ", ".join(map(str, recipe.benchmark.sequence_lengths))
         run.say(f"benchmark.sequence_lengths: {lengths}, as the teacher has no positions for the default's")
-    run.teacher_location = sources.teacher_location
-    if sources.prepared is not None:
-        run.prepared = sources.prepared
     inputs = _inputs_of(run, STAGES[: last + 1])
     # Before a folder is made, and before anything in an existing one is touched.
     _check_agreement(run, inputs)

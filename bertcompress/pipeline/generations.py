@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,10 @@ def carried(logits: dict[Operator, float], operators: Sequence[Operator]) -> dic
     return {operator: logits.get(operator, middle) for operator in operators}
 
 
-def change_row(change: Change[Operator], logits: dict[Operator, float]) -> dict[str, Any]:
-    """Return what a selection did at one position, as JSON."""
+def change_row(
+    change: Change[Operator], logits: dict[Operator, float], costs: Mapping[Operator, Sequence[float]]
+) -> dict[str, Any]:
+    """Return what a selection did at one position, as JSON; of the costs the first, the main latency."""
     return {
         "candidates": [
             {
@@ -51,6 +53,8 @@ def change_row(change: Change[Operator], logits: dict[Operator, float]) -> dict[
                 "fitness": candidate.fitness,
                 "waste": candidate.waste,
                 "rival": None if candidate.rival is None else candidate.rival.name,
+                "ms": costs[candidate.operator][0],
+                "rival_ms": None if candidate.rival is None else costs[candidate.rival][0],
                 "score": candidate.score,
                 "fate": fate,
             }

@@ -14,10 +14,11 @@ from bertcompress.diagnostics.interference import ProbedChain, measure_interfere
 from bertcompress.diagnostics.interference_summary import summarize_interference, summarize_mixing
 from bertcompress.diagnostics.intervention import measure_mixing
 from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.settings import supernet_weights
 from bertcompress.pipeline.supernets import load_supernet, started_supernet
 from bertcompress.space import Child, Operator
 from bertcompress.supernet import SuperBert
-from bertcompress.training.distill import DistillLoss, DistillWeights
+from bertcompress.training.distill import DistillLoss
 from bertcompress.training.loop import Batch, model_inputs, seeded
 
 NUM_BATCHES = 8
@@ -25,8 +26,7 @@ NUM_BATCHES = 8
 
 def supernet_loss(run: Run) -> DistillLoss:
     """The loss that the recipe's supernet is trained with, on rows of the training split."""
-    chosen = run.recipe.supernet
-    return DistillLoss(run.targets, DistillWeights(chosen.distill_weight, chosen.temperature))
+    return DistillLoss(run.targets, supernet_weights(run.recipe.supernet))
 
 
 def training_batches(run: Run, num_batches: int, batch_size: int, seed: int) -> list[Batch]:

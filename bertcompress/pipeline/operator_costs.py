@@ -13,7 +13,7 @@ from bertcompress.latency.store import LatencyStore
 from bertcompress.latency.table import LatencyTable, TableSettings, build_latency_table
 from bertcompress.measure import Conditions, best_clock
 from bertcompress.pipeline.agreement import check_teacher
-from bertcompress.pipeline.run import Run
+from bertcompress.pipeline.run import Run, write_task
 from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.timing import export_architecture
 from bertcompress.recipe import Recipe
@@ -75,16 +75,16 @@ def table_of_choices(
 def recipe_table(
     recipe: Recipe, *, num_heldout: int | None = None, console: Console | None = None
 ) -> LatencyTable:
-    """`operator_table` of a recipe without a run: reads data and teacher, and writes to the store alone.
+    """Return `operator_table` of a recipe without a run; nothing but the store of latencies is written.
+
+    The table is that of the full vocabulary: looking an embedding up takes as long among few as among many.
 
     Raises:
         BertCompressError: anything about the recipe's data or teacher that the user can put right.
     """
     with tempfile.TemporaryDirectory(prefix="bertcompress-table-") as folder:
-        run = Run(recipe, RunFolder(Path(folder)), console)
-        # A run reads the task from its data stage, which has not run here.
-        run.task = run.prepared.task
+        full = recipe.model_copy(update={"space": recipe.space.model_copy(update={"vocabulary": "full"})})
+        run = Run(full, RunFolder(Path(folder)), console)
+        write_task(run, run.prepared.task)
         check_teacher(recipe, run.teacher_location, run.task.label_names, weights=False)
-        # Looking an embedding up takes as long among few as among many.
-        run.kept_tokens = None
         return operator_table(run, num_heldout)

@@ -26,14 +26,15 @@ from bertcompress.pipeline.interference import supernet_loss, training_batches
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import MANIFEST, RunFolder
 from bertcompress.pipeline.scoring import sample_rows
+from bertcompress.pipeline.settings import student_settings, student_weights
 from bertcompress.pipeline.supernets import dev_loss, load_supernet, started_supernet
 from bertcompress.recipe import load_recipe
 from bertcompress.search import sampler_within
 from bertcompress.space import Child, Operator, canonical, child_name
 from bertcompress.supernet import SuperBert, extract
-from bertcompress.training.distill import DistillLoss, DistillWeights, distill
+from bertcompress.training.distill import DistillLoss, distill
 from bertcompress.training.log import TrainingLog
-from bertcompress.training.loop import FitSettings, model_inputs, num_epoch_steps, seeded
+from bertcompress.training.loop import model_inputs, num_epoch_steps, seeded
 
 NUM_PROXY_BATCHES = 2
 
@@ -54,7 +55,6 @@ class ChildTrainer:
         run, supernet = _warm_start(self.folder, seed)
         chosen = run.recipe.student
         student = extract(supernet, child)
-        weights = DistillWeights(chosen.distill_weight, chosen.temperature, chosen.hidden_weight)
         with (
             tempfile.TemporaryDirectory(prefix="bertcompress-rank-") as curves,
             seeded(seed) as rng,
@@ -63,8 +63,8 @@ class ChildTrainer:
             result = distill(
                 student,
                 run.student_splits["train"],
-                DistillLoss(run.targets, weights),
-                FitSettings(self.num_steps, chosen.batch_size, chosen.learning_rate),
+                DistillLoss(run.targets, student_weights(chosen)),
+                student_settings(chosen, self.num_steps, checkpoints=False),
                 rng=rng,
                 log=log,
                 # Once, at the end: a stand-alone result is where training ends, not its luckiest moment.

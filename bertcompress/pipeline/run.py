@@ -22,7 +22,7 @@ from bertcompress.model.convert_bert import bert_architecture
 from bertcompress.pipeline.costs import LATENCY, cost_function, latency_conditions
 from bertcompress.pipeline.recipe_space import recipe_space
 from bertcompress.pipeline.run_folder import RunFolder
-from bertcompress.pipeline.sources import read_texts
+from bertcompress.pipeline.sources import Sources, read_texts
 from bertcompress.recipe import Recipe
 from bertcompress.search import Budgets, CostOf
 from bertcompress.sources.teacher import hash_teacher, resolve_teacher
@@ -40,13 +40,17 @@ def table_file(name: str) -> str:
     return f"table{name.removeprefix(LATENCY)}.json"
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Run:
-    """A recipe in its folder. Properties read what the stages made; they fail where a stage has not run."""
+    """A recipe in its folder. Properties read what the stages made; they fail where a stage has not run.
+
+    `sources` are the teacher and texts found and checked before; without them a run looks them up itself.
+    """
 
     recipe: Recipe
     folder: RunFolder
     console: Console | None
+    sources: Sources | None = None
 
     def path(self, stage: str, *parts: str) -> Path:
         """A path inside a stage's folder."""
@@ -60,6 +64,8 @@ class Run:
     @cached_property
     def prepared(self) -> PreparedData:
         """The checked splits as text, read from the source."""
+        if self.sources is not None and self.sources.prepared is not None:
+            return self.sources.prepared
         return read_texts(self.recipe)
 
     @cached_property
@@ -71,7 +77,7 @@ class Run:
         )
 
     @cached_property
-    def splits(self) -> dict[str, TokenizedSplit]:
+    def teacher_splits(self) -> dict[str, TokenizedSplit]:
         """The splits in the teacher's tokens."""
         return self._load_splits("data")
 
@@ -83,7 +89,7 @@ class Run:
     @cached_property
     def student_splits(self) -> dict[str, TokenizedSplit]:
         """The splits in the children's tokens, the same rows in the same order."""
-        return self.splits if self.student_stage == "data" else self._load_splits(self.student_stage)
+        return self.teacher_splits if self.student_stage == "data" else self._load_splits(self.student_stage)
 
     def _load_splits(self, stage: str) -> dict[str, TokenizedSplit]:
         return {name: TokenizedSplit.load(self.path(stage, f"{name}.safetensors")) for name in SPLITS}
@@ -91,7 +97,7 @@ class Run:
     @cached_property
     def teacher_location(self) -> str:
         """Where the recipe's teacher lies before fine-tuning."""
-        return resolve_teacher(self.recipe.teacher.source)
+        return self.sources.teacher_location if self.sources else resolve_teacher(self.recipe.teacher.source)
 
     @cached_property
     def teacher_files(self) -> dict[str, dict[str, str]]:
@@ -201,3 +207,13 @@ class Run:
     def cost_of(self) -> CostOf:
         """What a placed or canonical child costs: parameters exactly, latencies as predicted."""
         return cost_function(self.recipe, self.space.dimensions, self.latency_tables)
+
+
+def write_task(run: Run, task: TextClassification) -> None:
+    """Write what `Run.task` reads."""
+    described = {
+        "text_columns": list(task.text_columns),
+        "label_column": task.label_column,
+        "label_names": list(task.label_names),
+    }
+    run.folder.write_json("data/task.json", described)

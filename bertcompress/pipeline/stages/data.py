@@ -7,7 +7,7 @@ from rich.markup import escape
 from bertcompress.data.notices import notices
 from bertcompress.data.tokenized import tokenize
 from bertcompress.errors import DataError
-from bertcompress.pipeline.run import SPLITS, Run
+from bertcompress.pipeline.run import SPLITS, Run, write_task
 from bertcompress.pipeline.stage import Stage
 
 MIN_TRAIN_ROWS = 16
@@ -25,12 +25,7 @@ def prepare_data(run: Run) -> None:
     run.folder.write_json("data/report.json", {"rows": rows, **prepared.report})
     for notice in notices(prepared.report):
         run.say(escape(f"data: {notice}"))
-    described = {
-        "text_columns": list(task.text_columns),
-        "label_column": task.label_column,
-        "label_names": list(task.label_names),
-    }
-    run.folder.write_json("data/task.json", described)
+    write_task(run, task)
 
 
 STAGE = Stage("data", ("task", "data", "seed", "teacher.source"), (), prepare_data)

@@ -19,7 +19,6 @@ from bertcompress.evolve_space.gating import FitnessSettings, GatedChain, train_
 from bertcompress.evolve_space.inherit import inherit
 from bertcompress.evolve_space.mutations import Ladder
 from bertcompress.files import make_atomically, read_json
-from bertcompress.latency.table import LatencyTable
 from bertcompress.pipeline.costs import cost_function
 from bertcompress.pipeline.evolved_space import (
     FOLDER,
@@ -28,7 +27,6 @@ from bertcompress.pipeline.evolved_space import (
     describe_evolution,
     evolved_recipe,
     made_from,
-    operator_ms,
 )
 from bertcompress.pipeline.generations import (
     GENERATION,
@@ -40,18 +38,20 @@ from bertcompress.pipeline.generations import (
     write_generation,
 )
 from bertcompress.pipeline.operator_costs import table_of_choices
+from bertcompress.pipeline.operator_prices import OperatorPrices
 from bertcompress.pipeline.run import Run
-from bertcompress.pipeline.settings import checkpoint_every
+from bertcompress.pipeline.settings import supernet_settings, supernet_weights
 from bertcompress.pipeline.supernets import started_supernet
-from bertcompress.search import fitting_child
+from bertcompress.search import fitting_child, sampler_within
 from bertcompress.space import BERT_LAYER, Operator, SearchSpace
 from bertcompress.supernet import SuperBert, nearest_to_teacher
 from bertcompress.training.checkpoint import CHECKPOINT_NAME
-from bertcompress.training.distill import DistillLoss, DistillWeights, embedding_groups
+from bertcompress.training.distill import DistillLoss, embedding_groups
 from bertcompress.training.log import TrainingLog
-from bertcompress.training.loop import FitSettings, seeded
+from bertcompress.training.loop import seeded
 
 WEIGHTS = "weights.safetensors"
+NUM_PRICED_CHILDREN = 32
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def evolve_space(run: Run, chosen: EvolutionSettings) -> dict[str, Any]:
     for number in numbers:
         now = _generation(run, pool, chosen, number, now)
         records.append(now.record)
-    result = describe_evolution(run, pool.tables, records, now.choices, pool.reference)
+    result = describe_evolution(run, pool.prices, records, now.choices, pool.reference)
     result |= {"settings": asdict(chosen), "made_from": inputs["before"], "recipe": RECIPE}
     run.folder.write_text(RECIPE, evolved_recipe(run.recipe, now.choices))
     run.folder.write_json(RESULT, result)
@@ -110,7 +110,7 @@ def _even(choices: Choices[Operator]) -> list[dict[Operator, float]]:
 
 
 class _Pool:
-    """All that evolution may use, what it costs, and which choices hold a child within the budgets."""
+    """The operators that evolution may use, their prices, and which choices hold a fitting child."""
 
     def __init__(self, run: Run) -> None:
         teacher, dimensions = run.teacher_architecture, run.space.dimensions
@@ -119,11 +119,11 @@ class _Pool:
         self.ladder = Ladder.of_teacher(dimensions, attention.size, feed_forward.size, sorted(known))
         self.reference = nearest_to_teacher(run.space, teacher.operators)
         choices = [self.ladder.operators] * run.space.num_positions
-        self.tables: dict[str, LatencyTable] = {
+        tables = {
             name: table_of_choices(run, choices, conditions=conditions, monotonic=True)
             for name, conditions in run.latency_conditions.items()
         }
-        cost_of = cost_function(run.recipe, dimensions, self.tables)
+        cost_of = cost_function(run.recipe, dimensions, tables)
 
         @cache
         def feasible(choices: Choices[Operator]) -> bool:
@@ -131,10 +131,18 @@ class _Pool:
             return fitting_child(space, cost_of, run.budgets, random.Random(run.recipe.seed)) is not None
 
         self.feasible = feasible
+        # Prices are those inside children that the budgets let through, of the space as it was given.
+        fitting = tuple(Operator.parse(name) for name in run.latency["feasible_child"])
+        sample = sampler_within(run.space, lambda child: run.budgets.fits(cost_of(child)), fitting)
+        rng = random.Random(run.recipe.seed)
+        self.prices = OperatorPrices(tables, [sample(rng) for _ in range(NUM_PRICED_CHILDREN)])
 
-    def costs(self, operator: Operator) -> tuple[float, ...]:
-        """Milliseconds of an operator at every condition of the run."""
-        return tuple(operator_ms(table, operator) for table in self.tables.values())
+    def costs(self, choices: Choices[Operator]) -> list[dict[Operator, tuple[float, ...]]]:
+        """Return, for each position, what its operators add to a child at every condition of the run."""
+        return [
+            {operator: self.prices.all_ms(position, operator) for operator in operators}
+            for position, operators in enumerate(choices)
+        ]
 
     def rules(self, chosen: EvolutionSettings) -> Rules[Operator]:
         """What evolution obeys here."""
@@ -152,11 +160,11 @@ def _generation(
         return read_generation(folder / GENERATION)
     run.say(f"{FOLDER}: generation {number} of {chosen.generations}")
     start = time.monotonic()
-    logits = _train(run, chosen, number, before)
+    logits, costs = _train(run, chosen, number, before), pool.costs(before.choices)
     choices, changes = evolve(
         before.choices,
         logits,
-        {operator: pool.costs(operator) for operators in before.choices for operator in operators},
+        costs,
         pool.rules(chosen),
         replace=number < chosen.generations,
         banned=before.banned,
@@ -164,7 +172,7 @@ def _generation(
     )
     record = {
         "generation": number,
-        "positions": [change_row(change, row) for change, row in zip(changes, logits, strict=True)],
+        "positions": [change_row(*each) for each in zip(changes, logits, costs, strict=True)],
         "num_children": SearchSpace(run.space.dimensions, before.choices).num_children,
         "seconds": round(time.monotonic() - start, 1),
     }
@@ -184,14 +192,7 @@ def _train(
     """Train a generation's weights and fitness; the weights are written, the fitness is returned."""
     wanted, folder = run.recipe.supernet, run.path(FOLDER, generation_name(number))
     folder.mkdir(exist_ok=True)
-    settings = FitSettings(
-        chosen.steps,
-        wanted.batch_size,
-        wanted.learning_rate,
-        wanted.warmup_fraction,
-        wanted.weight_decay,
-        checkpoint_every=checkpoint_every(chosen.steps),
-    )
+    settings = supernet_settings(wanted, chosen.steps)
     # Every generation with random numbers of its own, so that it does not depend on having run the last.
     with (
         seeded(random.Random(f"{run.recipe.seed}/train/{number}").getrandbits(31)) as rng,
@@ -203,8 +204,8 @@ def _train(
         chain = GatedChain(supernet, before.choices, before.logits)
         train_fitness(
             chain,
-            run.splits["train"],
-            DistillLoss(run.targets, DistillWeights(wanted.distill_weight, wanted.temperature)),
+            run.student_splits["train"],
+            DistillLoss(run.targets, supernet_weights(wanted)),
             settings,
             FitnessSettings(paths=chosen.paths),
             weight_groups=embedding_groups(supernet, 1.0 if wanted.train_embeddings else 0.0),

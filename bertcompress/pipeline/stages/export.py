@@ -34,7 +34,7 @@ def export_models(run: Run) -> None:
 
 def _export(run: Run, role: str, timer: Timer) -> None:
     taught = role == "teacher"
-    splits = run.splits if taught else run.student_splits
+    splits = run.teacher_splits if taught else run.student_splits
     batches, labels = _in_batches(splits["test"])
 
     def metric(path: Path) -> float:

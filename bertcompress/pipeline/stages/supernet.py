@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.scoring import sample_rows
-from bertcompress.pipeline.settings import checkpoint_every
+from bertcompress.pipeline.settings import supernet_settings, supernet_weights
 from bertcompress.pipeline.stage import TRAINING_FILES, Stage
 from bertcompress.pipeline.supernets import dev_loss, started_supernet
 from bertcompress.space import Child, Operator
@@ -16,9 +16,9 @@ from bertcompress.supernet import SuperBert, nearest_to_teacher
 from bertcompress.supernet.alignment import Alignment, Ramp
 from bertcompress.supernet.strategy import STRATEGIES, Strategy, StrategySettings
 from bertcompress.supernet.train import train_supernet
-from bertcompress.training.distill import DistillLoss, DistillWeights, embedding_groups, soft_cross_entropy
+from bertcompress.training.distill import DistillLoss, embedding_groups, soft_cross_entropy
 from bertcompress.training.log import TrainingLog
-from bertcompress.training.loop import FitSettings, seeded
+from bertcompress.training.loop import seeded
 
 DEV_BATCH_SIZE = 64
 
@@ -26,15 +26,8 @@ DEV_BATCH_SIZE = 64
 def make_supernet(run: Run) -> None:
     """Warm-start and train the supernet with the recipe's strategy; the anchor is noted."""
     chosen, seed = run.recipe.supernet, run.recipe.seed
-    settings = FitSettings(
-        chosen.steps,
-        chosen.batch_size,
-        chosen.learning_rate,
-        chosen.warmup_fraction,
-        chosen.weight_decay,
-        checkpoint_every=checkpoint_every(chosen.steps),
-    )
-    loss = DistillLoss(run.targets, DistillWeights(chosen.distill_weight, chosen.temperature))
+    settings = supernet_settings(chosen, chosen.steps)
+    loss = DistillLoss(run.targets, supernet_weights(chosen))
     with seeded(seed) as rng, TrainingLog(run.path("supernet"), "supernet", run.console) as log:
         supernet = started_supernet(run, run.space, rng)
         _, anchor = train_supernet(

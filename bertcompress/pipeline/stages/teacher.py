@@ -11,11 +11,11 @@ from bertcompress.data.tokenized import TokenizedSplit
 from bertcompress.files import read_json
 from bertcompress.pipeline.evaluation import checks, metrics_of
 from bertcompress.pipeline.run import Run
-from bertcompress.pipeline.settings import checkpoint_every
+from bertcompress.pipeline.settings import teacher_settings
 from bertcompress.pipeline.stage import TRAINING_FILES, Stage
 from bertcompress.training.distill import teacher_targets
 from bertcompress.training.log import TrainingLog
-from bertcompress.training.loop import FitSettings, model_logits, num_epoch_steps, seeded
+from bertcompress.training.loop import model_logits, num_epoch_steps, seeded
 from bertcompress.training.teacher import fine_tune, has_head, load_config, load_teacher
 
 DESCRIBED = "teacher.json"
@@ -38,7 +38,7 @@ def train_teacher(run: Run) -> None:
 
     teacher.json says where it came from, whether its head is new, and what its files were.
     """
-    split = run.splits["train"]
+    split = run.teacher_splits["train"]
     headed = has_head(load_config(run.teacher_location), run.task.label_names)
     if not headed:
         run.say("teacher: has no head for this task; a new head is fine-tuned")
@@ -46,9 +46,9 @@ def train_teacher(run: Run) -> None:
         teacher = load_teacher(run.teacher_location, run.task.label_names)
         if not headed:
             _fine_tune(run, teacher, split, rng)
-    logits = {name: model_logits(teacher, run.splits[name]) for name in ("validation", "test")}
+    logits = {name: model_logits(teacher, run.teacher_splits[name]) for name in ("validation", "test")}
     save_file(logits, str(run.path("teacher", "logits.safetensors")))
-    run.folder.write_json("teacher/metrics.json", metrics_of(run, teacher, run.splits))
+    run.folder.write_json("teacher/metrics.json", metrics_of(run, teacher, run.teacher_splits))
     described = {
         "source": run.recipe.teacher.source,
         "location": run.teacher_location,
@@ -66,14 +66,7 @@ def _fine_tune(
 ) -> None:
     chosen = run.recipe.teacher
     per_epoch = num_epoch_steps(split, chosen.batch_size)
-    settings = FitSettings(
-        per_epoch * chosen.epochs,
-        chosen.batch_size,
-        chosen.learning_rate,
-        chosen.warmup_fraction,
-        chosen.weight_decay,
-        checkpoint_every=checkpoint_every(per_epoch * chosen.epochs),
-    )
+    settings = teacher_settings(chosen, per_epoch * chosen.epochs)
     with TrainingLog(run.path("teacher"), "teacher", run.console) as log:
         fine_tune(
             teacher,
@@ -82,7 +75,7 @@ def _fine_tune(
             rng=rng,
             log=log,
             checks=checks(
-                run, run.splits["validation"], every=max(1, per_epoch // 2), patience=chosen.patience
+                run, run.teacher_splits["validation"], every=max(1, per_epoch // 2), patience=chosen.patience
             ),
             train_embeddings=chosen.train_embeddings,
         )

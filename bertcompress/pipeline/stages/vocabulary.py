@@ -21,13 +21,13 @@ def choose_vocabulary(run: Run) -> None:
     """
     if run.recipe.space.vocabulary == "full":
         return
-    trimmed = trim_vocabulary(run.tokenizer, np.unique(run.splits["train"].input_ids).tolist())
+    trimmed = trim_vocabulary(run.tokenizer, np.unique(run.teacher_splits["train"].input_ids).tolist())
     trimmed.tokenizer.save_pretrained(run.path("vocabulary", "tokenizer"))
     texts = {}
     for name in SPLITS:
         split = tokenize(run.prepared.splits[name], trimmed.tokenizer, run.task, run.recipe.data.max_length)
         split.save(run.path("vocabulary", f"{name}.safetensors"))
-        texts[name] = _cut_otherwise(run.splits[name], split, trimmed)
+        texts[name] = _cut_otherwise(run.teacher_splits[name], split, trimmed)
     described = {"kept": trimmed.kept.tolist(), "of": len(run.tokenizer), "texts": texts}
     run.folder.write_json("vocabulary/vocabulary.json", described)
     run.say(f"vocabulary: {len(trimmed.kept):,} of {len(run.tokenizer):,} tokens kept")

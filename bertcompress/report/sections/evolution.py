@@ -98,7 +98,9 @@ def _why(evolution: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:
         return words
     costs = {row["operator"]: row for row in evolution["operators"]}
     ours, theirs = costs[candidate["operator"]], costs[rival]
-    words += f"; {rival} is as fit for {number(ours[LATENCY] - theirs[LATENCY], 3)} ms less"
+    # Records of before the prices by position have the operators' own costs only.
+    saved = candidate["ms"] - candidate["rival_ms"] if "ms" in candidate else ours[LATENCY] - theirs[LATENCY]
+    words += f"; {rival} is as fit for {number(saved, 3)} ms less"
     if ours["macs"] < theirs["macs"]:
         words += f", and has {percent(theirs['macs'] / ours['macs'] - 1)} more MACs"
     return words
