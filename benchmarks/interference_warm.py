@@ -7,8 +7,8 @@
 
 The recipe is reviews-mini, its space and teacher included, with shorter texts, fewer rows and frozen
 embeddings; --set changes any key. Data, teacher and the teacher's answers are made once a work folder.
-Supernets are trained by the code of `bertcompress supernet`, children by that of `bertcompress rank`; budgets
-play no part. One thread.
+Supernets are trained by the code of `bertcompress run --until supernet`, children by that of `bertcompress
+rank`; budgets play no part. One thread.
 """
 
 from __future__ import annotations

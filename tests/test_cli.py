@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +15,12 @@ import typer
 from typer.testing import CliRunner, Result
 
 from bertcompress.cli import app as cli
+from bertcompress.cli import old_words
 from bertcompress.cli import options as command_line
+from bertcompress.cli.validate import validate
 from bertcompress.data.guess import guess_columns
 from bertcompress.errors import BertCompressError
+from bertcompress.pipeline import STAGE_NAMES
 from bertcompress.recipe import load_recipe
 from bertcompress.sources.data import load_source
 
@@ -70,11 +74,35 @@ def test_light_commands_import_nothing_heavy(words: list[str], in_folder: Path) 
     assert done.stdout.splitlines()[-1] == "loaded: []", done.stdout
 
 
-def test_help_names_every_stage() -> None:
+def test_help_has_the_commands_in_groups_and_none_of_the_old_words() -> None:
     shown = invoke("--help")
     assert shown.exit_code == 0
-    for command in ("run", *cli.STAGES, "validate", "recipes", "init", "benchmark"):
-        assert command in shown.output
+    for group, commands in cli.GROUPS.items():
+        assert group in shown.output
+        for command in commands:
+            assert f" {command.__name__.replace('_', '-')} " in shown.output
+    for word in (*old_words.STAGE_WORDS, "latency"):
+        assert f"│ {word} " not in shown.output
+        assert invoke(word, "--help").exit_code == 0
+
+
+def test_every_command_is_a_function_that_can_be_called(in_folder: Path) -> None:
+    (in_folder / "good.yaml").write_text(GOOD, encoding="utf-8")
+    for commands in cli.GROUPS.values():
+        for command in commands:
+            home = import_module(f"bertcompress.cli.{command.__name__}")
+            assert getattr(home, command.__name__) is command
+    validate("good.yaml", ["seed=7"])
+    with pytest.raises(typer.Exit):
+        validate("good.yaml", ["sead=7"])
+
+
+def test_until_names_the_stages(in_folder: Path) -> None:
+    shown = invoke("run", "--help").output
+    assert all(stage in shown for stage in STAGE_NAMES)
+    refused = invoke("run", "reviews-mini", "--until", "supernett")
+    assert refused.exit_code == command_line.EXIT_REFUSED
+    assert "'supernett' is no stage; use one of data, vocabulary" in " ".join(refused.stderr.split())
 
 
 def test_shipped_recipes_are_listed_and_valid() -> None:
@@ -225,27 +253,41 @@ class FakePipeline:
 
 
 @pytest.mark.parametrize(
-    ("command", "fake", "code"),
+    ("until", "fake", "code"),
     [
-        ("run", FakePipeline(), 0),
-        ("run", FakePipeline(budgets_met=False), command_line.EXIT_BUDGET_BROKEN),
+        (None, FakePipeline(), 0),
+        (None, FakePipeline(budgets_met=False), command_line.EXIT_BUDGET_BROKEN),
         ("report", FakePipeline(budgets_met=False), command_line.EXIT_BUDGET_BROKEN),
         ("search", FakePipeline(budgets_met=False), 0),
         ("teacher", FakePipeline(interrupt=True), command_line.EXIT_INTERRUPTED),
     ],
 )
 def test_run_ends_with_the_code_of_its_outcome(
-    command: str, fake: FakePipeline, code: int, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+    until: str | None, fake: FakePipeline, code: int, in_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "bertcompress.pipeline", fake)
     (in_folder / "good.yaml").write_text(GOOD, encoding="utf-8")
-    done = invoke(command, "good.yaml", "--set", "seed=7")
+    stop = [] if until is None else ["--until", until]
+    done = invoke("run", "good.yaml", "--set", "seed=7", *stop)
     assert done.exit_code == code, done.output
-    assert fake.calls == [("tiny", Path("runs/tiny"), None if command == "run" else command)]
+    assert fake.calls == [("tiny", Path("runs/tiny"), until)]
     if code == command_line.EXIT_BUDGET_BROKEN:
         assert "num_parameters" in done.stderr
     if code == command_line.EXIT_INTERRUPTED:
-        assert f"bertcompress {command} good.yaml --set seed=7" in done.stderr
+        assert f"bertcompress run good.yaml --set seed=7 --until {until}" in done.stderr
+
+
+@pytest.mark.parametrize("word", ["search", *old_words.STAGE_WORDS])
+def test_a_stages_word_still_runs_up_to_it_and_says_the_new_one(
+    word: str, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakePipeline()
+    monkeypatch.setitem(sys.modules, "bertcompress.pipeline", fake)
+    (in_folder / "good.yaml").write_text(GOOD, encoding="utf-8")
+    done = invoke(word, "good.yaml", "--run-dir", "mine")
+    assert done.exit_code == 0, done.output
+    assert fake.calls == [("tiny", Path("mine"), word)]
+    assert f"run RECIPE --until {word}`" in done.stderr
 
 
 def test_benchmark_wants_exported_folders_and_whole_numbers(in_folder: Path) -> None:
@@ -265,17 +307,20 @@ def test_benchmark_times_every_file_and_writes_json(in_folder: Path, monkeypatch
 
     def fake(contenders: dict[str, Path], **options: Any) -> dict[str, Any]:
         calls.append(options)
+        shape = {"batch_size": 1, "sequence_length": 32, "num_threads": 1}
+        times = {"p50_ms": 1.5, "p95_ms": 2.0, "p99_ms": None, "throughput_per_s": 600.0, "noisy": False}
         return {
-            "rows": [{"model": name, "p50_ms": 1.5, "p99_ms": None, "noisy": False} for name in contenders]
+            "rows": [{"model": name, **shape, **times} for name in contenders],
+            "noise": {"reasons": []},
         }
 
-    monkeypatch.setitem(sys.modules, "bertcompress.latency.benchmark", SimpleNamespace(benchmark=fake))
-    done = invoke("benchmark", "small", "--against", "teacher", "--threads", "1", "-o", "out.json")
+    faked = SimpleNamespace(benchmark=fake, benchmark_serving=None)
+    monkeypatch.setitem(sys.modules, "bertcompress.latency.benchmark", faked)
+    done = invoke("benchmark", "small", "teacher", "--threads", "1", "--no-serving", "-o", "out.json")
     assert done.exit_code == 0, done.output
-    assert "1.50" in done.output
-    assert calls == [
-        {"batch_sizes": (1, 8), "sequence_lengths": (32, 128), "num_threads": (1,), "provider": "cpu"}
-    ]
+    assert "1.5" in done.output
+    shapes = {"batch_sizes": (1, 8), "sequence_lengths": (32, 128), "num_threads": (1,), "provider": "cpu"}
+    assert calls == [shapes | {"seconds_per_point": 3.0, "most_seconds_per_point": 30.0}]
     written = json.loads((in_folder / "out.json").read_text(encoding="utf-8"))
     names = [row["model"] for row in written["rows"]]
     assert names == ["small/model.onnx", "small/model_int8.onnx", "teacher/model.onnx"]

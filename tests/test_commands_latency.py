@@ -1,4 +1,4 @@
-"""`bertcompress latency` prints what it measured and writes the same as JSON."""
+"""`bertcompress benchmark` and `latency-table` print what they measured and write the same as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bertcompress.cli import app as cli
 from bertcompress.cli import options as command_line
-from bertcompress.cli.latency_commands import p50_disagreement
+from bertcompress.cli.benchmark import p50_disagreement
 from bertcompress.latency import LatencyTable
 from bertcompress.measure import Conditions
 
@@ -35,24 +35,46 @@ def folder(tmp_path: Path) -> Path:
     return path.parent
 
 
-def test_time_prints_and_writes_what_it_measured(folder: Path, tmp_path: Path) -> None:
+SHAPES = ("--batch-sizes", "1", "--sequence-lengths", "8,16", "--threads", "1")
+
+
+def test_benchmark_prints_and_writes_what_it_measured(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    done = invoke(
-        "latency", "time", folder, "--seconds", "0.01", "--repeats", "2", "--callers", "2", "-o", out
-    )
+    quick = ("--seconds", "0.01", "--repeats", "2", "--callers", "2", "-o", out)
+    done = invoke("benchmark", folder, *SHAPES, *quick)
     assert done.exit_code == 0, done.output
     assert "small/model.onnx: 2 callers get" in done.output
     assert "2 measurements: p50 differs by" in done.output
     result = json.loads(out.read_text(encoding="utf-8"))
-    assert [row["model"] for row in result["rows"]] == ["small/model.onnx"]
+    assert [(row["model"], row["sequence_length"]) for row in result["rows"]] == [
+        ("small/model.onnx", 8),
+        ("small/model.onnx", 16),
+    ]
     assert len(result["repeats"]) == 2
     assert result["p50_disagreement"] == p50_disagreement([each["rows"] for each in result["repeats"]])
     assert result["fresh"][0]["peak_memory_mib"] > 0
     assert result["throughput"][0]["num_callers"] == 2
+    assert result["throughput"][0]["sequence_length"] == 8
 
 
-def test_time_refuses_a_folder_without_files(tmp_path: Path) -> None:
-    refused = invoke("latency", "time", tmp_path)
+def test_without_serving_no_process_is_started(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    done = invoke("benchmark", folder, *SHAPES, "--seconds", "0.01", "--no-serving", "-o", out)
+    assert done.exit_code == 0, done.output
+    assert "fresh" not in json.loads(out.read_text(encoding="utf-8"))
+
+
+def test_the_words_of_before_do_the_same_and_say_the_new_ones(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    done = invoke("latency", "time", folder, "--seconds", "0.01", "--callers", "1", "-o", out)
+    assert done.exit_code == 0, done.output
+    assert "is now `bertcompress benchmark DIR...`" in done.stderr
+    result = json.loads(out.read_text(encoding="utf-8"))
+    assert [row["sequence_length"] for row in result["rows"]] == [32]
+
+
+def test_benchmark_refuses_a_folder_without_files(tmp_path: Path) -> None:
+    refused = invoke("benchmark", tmp_path)
     assert refused.exit_code == command_line.EXIT_REFUSED
     assert "holds no .onnx file" in refused.stderr
 
@@ -78,7 +100,7 @@ def test_table_prints_costs_and_the_error_on_chains_held_out(
     fake = SimpleNamespace(recipe_table=recipe_table)
     monkeypatch.setitem(sys.modules, "bertcompress.pipeline.operator_costs", fake)
     out = tmp_path / "table.json"
-    done = invoke("latency", "table", "reviews-mini", "--heldout", "20", "-o", out)
+    done = invoke("latency-table", "reviews-mini", "--heldout", "20", "-o", out)
     assert done.exit_code == 0, done.output
     assert asked == {"name": "reviews-mini", "num_heldout": 20}
     assert "0.1250" in done.output

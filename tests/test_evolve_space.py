@@ -161,4 +161,4 @@ def test_a_folder_without_a_teacher_says_what_to_run(tiny_recipe: Path, tmp_path
     run_recipe(load_recipe(tiny_recipe, SETS), tmp_path / "run", "data")
     refused = invoke("evolve-space", tmp_path / "run")
     assert refused.exit_code == 2
-    assert "bertcompress teacher" in refused.output
+    assert "--until teacher" in refused.output

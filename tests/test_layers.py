@@ -20,9 +20,7 @@ WITHOUT_TORCH = (
     "bertcompress.recipe.template", "bertcompress.sources.teacher", "bertcompress.training.processes",
     "bertcompress.training.parallel",
     "bertcompress.diagnostics.children_alone", "bertcompress.pipeline", "bertcompress.pipeline.run_folder",
-    "bertcompress.measure", "bertcompress.cli.options", "bertcompress.cli.export_commands",
-    "bertcompress.cli.latency_commands", "bertcompress.cli.supernet_commands",
-    "bertcompress.cli.search_commands", "bertcompress.cli.app", "bertcompress.export.runtime",
+    "bertcompress.measure", "bertcompress.cli.options", "bertcompress.cli.app", "bertcompress.export.runtime",
     "bertcompress.export.precisions",
 )  # fmt: skip
 # Besides torch, what loads it or takes about as long.

@@ -19,8 +19,8 @@ from transformers import AutoModelForSequenceClassification
 from bertcompress.errors import BudgetError, DataError, RunFolderError, SpaceError
 from bertcompress.export.runtime import OnnxClassifier
 from bertcompress.files import read_json
-from bertcompress.pipeline import RunResult, flow, run_recipe
-from bertcompress.pipeline.flow import STAGE_NAMES, STAGES
+from bertcompress.pipeline import STAGE_NAMES, RunResult, flow, run_recipe
+from bertcompress.pipeline.flow import STAGES
 from bertcompress.pipeline.run import Run
 from bertcompress.pipeline.run_folder import RunFolder
 from bertcompress.pipeline.trained import keep_result
@@ -123,6 +123,7 @@ def test_a_changed_key_reaches_only_what_depends_on_it(
     copied = tmp_path / "other-teacher"
     shutil.copytree(tmp_path / "teacher-files", copied)
     assert rerun(f"teacher.source={copied}") == list(STAGE_NAMES[:-1])
+    assert tuple(stage.name for stage in STAGES) == STAGE_NAMES
 
 
 def assert_delivered(result: RunResult, folder: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 import typer
 from rich.console import Console
 
-from bertcompress.cli.search_commands import quantities
+from bertcompress.cli.search import quantities
 from bertcompress.errors import BudgetError, RecipeError, RunFolderError
 from bertcompress.measure import Conditions
 from bertcompress.pipeline import finalists, many_budgets
@@ -278,7 +278,7 @@ def test_only_a_folder_with_a_trained_supernet_serves_many_budgets(tmp_path: Pat
     folder = RunFolder(tmp_path / "run")
     folder.begin("data")
     folder.mark_finished("data", {}, 0.0)
-    with pytest.raises(RunFolderError, match="no trained supernet; run `bertcompress supernet"):
+    with pytest.raises(RunFolderError, match=r"no trained supernet; .* --until supernet`"):
         open_run(tmp_path / "run")
     with pytest.raises(RecipeError, match=r"seed=4: .* set search\.KEY=VALUE only"):
         open_run(tmp_path / "run", ["seed=4"])

@@ -75,7 +75,7 @@ def test_a_folder_without_a_supernet_says_what_to_run(tiny_recipe: Path, tmp_pat
     run_recipe(load_recipe(tiny_recipe, QUICK), tmp_path / "run", "data")
     refused = invoke("rank", tmp_path / "run")
     assert refused.exit_code == 2
-    assert "bertcompress supernet" in refused.output
+    assert "--until supernet" in refused.output
 
 
 def test_neither_folder_nor_recipe(tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ Loads nothing heavy, so that every command can stand on it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +32,13 @@ SetOption = Annotated[
         "--set", metavar="KEY=VALUE", help="Override one key, e.g. budget.latency_ms=3; may be repeated."
     ),
 ]
+RunArgument = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="The folder of a run, or a recipe, run as far as needed first."),
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Also write the result as JSON.", show_default=False)
+]
 
 
 @contextmanager
@@ -45,6 +53,17 @@ def plain_errors(resume: str | None = None) -> Iterator[None]:
         kept = f" Finished stages are kept; go on with: {resume}" if resume else ""
         typer.echo(f"\nInterrupted.{kept}", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def say_new_word(old: str, new: str) -> None:
+    """Tell on the error stream what a command of before is called now."""
+    typer.echo(f"`bertcompress {old}` is now `bertcompress {new}`.", err=True)
+
+
+def write_json(result: Mapping[str, Any], output: Path | None) -> None:
+    """Write a result where the user asked for a file."""
+    if output is not None:
+        output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:
@@ -64,7 +83,7 @@ def exported_files(folders: list[Path]) -> dict[str, Path]:
     problems = [f"{folder}: holds no .onnx file" for folder in folders if not any(folder.glob("*.onnx"))]
     if problems:
         raise DataError.from_problems(
-            "exported folders", [*problems, "give folders that `bertcompress export` wrote"]
+            "exported folders", [*problems, "give folders that a run or `bertcompress export-model` wrote"]
         )
     names = [folder.resolve().name for folder in folders]
     shown = names if len(set(names)) == len(names) else [str(folder) for folder in folders]

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+# The stages in order, known without what they import; `flow` holds them.
+STAGE_NAMES = (
+    "data", "vocabulary", "latency", "teacher", "transfer", "supernet", "search", "student", "alternatives",
+    "export", "benchmark", "report",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class RunResult:
     """What a run came to; `report` is empty and the path None while the run stops before its report."""

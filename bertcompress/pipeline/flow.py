@@ -12,7 +12,7 @@ from transformers import logging as transformers_logging
 
 from bertcompress import __version__
 from bertcompress.files import hash_file, hash_inputs, read_json
-from bertcompress.pipeline import RunResult
+from bertcompress.pipeline import STAGE_NAMES, RunResult
 from bertcompress.pipeline.agreement import check_teacher, check_texts, fitting_benchmark
 from bertcompress.pipeline.launched import follow, join_launch
 from bertcompress.pipeline.outcome import budgets_met
@@ -53,7 +53,6 @@ STAGES: tuple[Stage, ...] = (
     benchmark.STAGE,
     report.STAGE,
 )
-STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
 
 def run_stages(

@@ -41,8 +41,8 @@ def open_run(folder: Path, overrides: Sequence[str] = (), console: Console | Non
         raise RunFolderError(f"{folder}: holds no run; name a recipe, or the folder of a run")
     if "supernet" not in {stage["name"] for stage in run_folder.stage_seconds()}:
         raise RunFolderError(
-            f"{folder}: has no trained supernet; run `bertcompress supernet {folder / 'recipe.yaml'} "
-            f"--run-dir {folder}` first"
+            f"{folder}: has no trained supernet; run `bertcompress run {folder / 'recipe.yaml'} "
+            f"--run-dir {folder} --until supernet` first"
         )
     return Run(load_recipe(folder / "recipe.yaml", overrides), run_folder, console)
 

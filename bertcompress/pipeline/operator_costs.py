@@ -1,4 +1,4 @@
-"""The latency table of a recipe's space: what search, budgets and `bertcompress latency table` stand on."""
+"""The latency table of a recipe's space: what search, budgets and `bertcompress latency-table` stand on."""
 
 from __future__ import annotations
 

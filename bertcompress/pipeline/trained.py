@@ -43,8 +43,8 @@ def trained_run(
     recipe, folder = load_recipe(str(Path(target) / "recipe.yaml"), []), RunFolder(Path(target))
     if until not in {stage["name"] for stage in folder.stage_seconds()}:
         raise RunFolderError(
-            f"{target}: its {until} is not trained; run `bertcompress {until} {target}/recipe.yaml "
-            f"--run-dir {target}` first"
+            f"{target}: its {until} is not trained; run `bertcompress run {target}/recipe.yaml "
+            f"--run-dir {target} --until {until}` first"
         )
     return _opened(recipe, folder, console)
 
