@@ -204,7 +204,7 @@ def test_lost_is_what_dropped_counts() -> None:
     _, (change,) = evolve(
         (("a", "b", "c"),),
         logits,
-        dict.fromkeys("abcd", (1.0,)),
+        [dict.fromkeys("abcd", (1.0,))],
         rules,
         replace=True,
         banned=[set()],
