@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from bertcompress.cli import app as cli
 from bertcompress.cli import old_words
 from bertcompress.cli import options as command_line
+from bertcompress.cli.recipes import recipes
 from bertcompress.cli.validate import validate
 from bertcompress.data.guess import guess_columns
 from bertcompress.errors import BertCompressError
@@ -86,13 +87,16 @@ def test_help_has_the_commands_in_groups_and_none_of_the_old_words() -> None:
         assert invoke(word, "--help").exit_code == 0
 
 
-def test_every_command_is_a_function_that_can_be_called(in_folder: Path) -> None:
+def test_every_command_is_a_function_that_can_be_called(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (in_folder / "good.yaml").write_text(GOOD, encoding="utf-8")
     for commands in cli.GROUPS.values():
         for command in commands:
             home = import_module(f"bertcompress.cli.{command.__name__}")
             assert getattr(home, command.__name__) is command
-    validate("good.yaml", ["seed=7"])
+    recipes()
+    assert "reviews-mini" in capsys.readouterr().out
     with pytest.raises(typer.Exit):
         validate("good.yaml", ["sead=7"])
 
