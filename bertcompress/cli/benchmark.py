@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,9 @@ from bertcompress.cli.options import (
     whole_numbers,
     write_json,
 )
+
+if TYPE_CHECKING:
+    from bertcompress.report.section import Table
 
 
 def benchmark(
@@ -88,10 +92,13 @@ def p50_disagreement(measurements: Sequence[Sequence[Mapping[str, Any]]]) -> flo
 def _print_result(result: Mapping[str, Any]) -> None:
     from rich.console import Console
 
+    from bertcompress.report.terminal import print_table
+
     console = Console()
-    console.print(_timing_table(result["rows"]))
+    print_table(_timing_table(result["rows"]), console)
     if "fresh" in result:
-        console.print(_start_table(result["fresh"]))
+        console.print()
+        print_table(_start_table(result["fresh"]), console)
     for row in result.get("throughput", []):
         latency_ms = row["latency"]["p50_ms"]
         console.print(
@@ -107,25 +114,31 @@ def _print_result(result: Mapping[str, Any]) -> None:
             console.print(f"noisy machine: {reason}")
 
 
-def _timing_table(rows: Sequence[Mapping[str, Any]]) -> Any:
+def _timing_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return the rows as a table; a percentile that the repeats cannot support is a dash."""
-    from rich.table import Table
+    from bertcompress.report.section import Column, Table
 
-    table = Table("file", "batch", "tokens", "threads", "p50 ms", "p95 ms", "p99 ms", "rows/s", "")
-    for row in rows:
-        shape = (str(row[key]) for key in ("batch_size", "sequence_length", "num_threads"))
-        times = (row[key] for key in ("p50_ms", "p95_ms", "p99_ms", "throughput_per_s"))
-        noisy = "noisy" if row["noisy"] else ""
-        table.add_row(row["model"], *shape, *("-" if t is None else f"{t:.3g}" for t in times), noisy)
-    return table
+    shape = {"batch": "batch_size", "tokens": "sequence_length", "threads": "num_threads"}
+    times = {"p50 ms": "p50_ms", "p95 ms": "p95_ms", "p99 ms": "p99_ms", "rows/s": "throughput_per_s"}
+    columns: list[Column[Mapping[str, Any]]] = [Column("file", itemgetter("model"), is_text=True)]
+    columns += [Column(title, _whole(key)) for title, key in shape.items()]
+    columns += [Column(title, _rounded(key)) for title, key in times.items()]
+    columns += [Column("", lambda row: "noisy" if row["noisy"] else "", is_text=True)]
+    return Table.of(columns, rows)
 
 
-def _start_table(rows: Sequence[Mapping[str, Any]]) -> Any:
+def _start_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return what a new process takes to answer, by file."""
-    from rich.table import Table
+    from bertcompress.report.section import Column, Table
 
-    table = Table("file", "cold start ms", "load ms", "peak MiB")
-    for row in rows:
-        values = (row[key] for key in ("cold_start_ms", "session_load_ms", "peak_memory_mib"))
-        table.add_row(row["model"], *("-" if value is None else f"{value:.3g}" for value in values))
-    return table
+    keys = {"cold start ms": "cold_start_ms", "load ms": "session_load_ms", "peak MiB": "peak_memory_mib"}
+    columns: list[Column[Mapping[str, Any]]] = [Column("file", itemgetter("model"), is_text=True)]
+    return Table.of([*columns, *(Column(title, _rounded(key)) for title, key in keys.items())], rows)
+
+
+def _whole(key: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda row: str(row[key])
+
+
+def _rounded(key: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda row: "-" if row[key] is None else f"{row[key]:.4g}"
