@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertcompress.errors import RunFolderError
+from bertcompress.errors import OutputError, RunFolderError
 from bertcompress.files import hash_file, hash_inputs, read_json, write_atomically
 from bertcompress.pipeline.run_folder import RunFolder
 
@@ -211,6 +212,14 @@ def test_the_lock_ends_with_a_killed_process(folder: RunFolder) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program, str(folder.path)], check=False)
     assert done.returncode == 9
+    with folder.lock():
+        pass
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "disk"), (errno.EROFS, "read-only")])
+def test_a_disk_that_takes_no_more_is_one_message(folder: RunFolder, number: int, words: str) -> None:
+    with pytest.raises(OutputError, match=words), folder.lock():
+        raise OSError(number, os.strerror(number), "student/model.safetensors")
     with folder.lock():
         pass
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bertcompress.errors import RunFolderError
-from bertcompress.files import hash_inputs, read_json, write_atomically
+from bertcompress.files import hash_inputs, plain_write_errors, read_json, write_atomically
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
@@ -57,6 +57,7 @@ class RunFolder:
 
         Raises:
             RunFolderError: another run holds it, or the folder holds something else than a run.
+            OutputError: the disk is full or read-only, before or while the lock is held.
         """
         self._check_is_ours()
         try:
@@ -73,7 +74,8 @@ class RunFolder:
                 raise RunFolderError(
                     f"{self.path}: another run is using it; wait for it, or choose another --run-dir"
                 ) from error
-            yield
+            with plain_write_errors(self.path):
+                yield
 
     def _check_is_ours(self) -> None:
         if self.path.exists() and not self.path.is_dir():
