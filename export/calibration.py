@@ -10,6 +10,8 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from bertcompress.export.heads import same_answers
+from bertcompress.export.tokenizer_files import Text
 from bertcompress.export.verify import Feed, as_feed, feed_logits
 
 
@@ -17,12 +19,16 @@ from bertcompress.export.verify import Feed, as_feed, feed_logits
 class Calibration:
     """Batches of rows, and their labels (N,) in the same order; fp32's own answers stand for missing labels.
 
-    `max_drop` is the share of right answers that an int8 file may lose before layers are kept in fp32.
+    `max_drop` is the share of right answers that an int8 file may lose before layers are kept in fp32. Where
+    answers are `numbers` (see heads), a right one is near that of fp32. Rows that were `drawn` from the
+    vocabulary tell whether answers change, and not in which range activations of real texts lie.
     """
 
     feeds: tuple[Feed, ...]
     labels: np.ndarray | None = None
     max_drop: float = 0.01
+    numbers: bool = False
+    drawn: bool = False
 
     @classmethod
     def from_batches(
@@ -30,23 +36,6 @@ class Calibration:
     ) -> Calibration:
         """The batches of the data path as what a graph takes."""
         return cls(tuple(as_feed(batch) for batch in batches), labels, max_drop)
-
-    @classmethod
-    def from_texts(
-        cls, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int
-    ) -> Calibration:
-        """Texts without labels, cut at `max_length` tokens."""
-        starts = range(0, len(texts), 32)
-        return cls.from_batches(
-            tokenizer(
-                list(texts[start : start + 32]),
-                padding=True,
-                truncation=True,
-                max_length=max_length,
-                return_tensors="pt",
-            )
-            for start in starts
-        )
 
     @property
     def num_rows(self) -> int:
@@ -59,9 +48,24 @@ class Calibration:
 
     def drop(self, logits: np.ndarray, fp32_logits: np.ndarray) -> float:
         """The share of right answers that is lost against fp32, both (N, C); negative where it is gained."""
+        if self.labels is None:
+            return 1 - float(same_answers(logits, fp32_logits, numbers=self.numbers).mean())
         answers, fp32_answers = logits.argmax(-1), fp32_logits.argmax(-1)
-        right = fp32_answers if self.labels is None else self.labels
-        return float((fp32_answers == right).mean() - (answers == right).mean())
+        return float((fp32_answers == self.labels).mean() - (answers == self.labels).mean())
+
+
+def batches_of(
+    texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_length: int, batch_size: int = 32
+) -> list[Mapping[str, Tensor]]:
+    """Return texts, or pairs of them, as padded batches (B, T), cut at `max_length` tokens."""
+    batches = []
+    for start in range(0, len(texts), batch_size):
+        rows = texts[start : start + batch_size]
+        parts = [list(rows)] if isinstance(rows[0], str) else [list(part) for part in zip(*rows, strict=True)]
+        batches.append(
+            tokenizer(*parts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+        )
+    return batches
 
 
 def random_calibration(vocab_size: int, max_length: int, *, seed: int = 0) -> Calibration:

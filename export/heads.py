@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnxruntime as ort
 
-# Of an answer that is a number: as near as this share of its size it counts as the same.
-SAME_NUMBER = 0.01
+# Of answers that are numbers: as near as this share of their standard deviation they count as the same.
+SAME_NUMBER = 0.1
 # Of a token that may not be chosen.
 _NEVER = -1e4
 
@@ -68,9 +68,21 @@ def stacked(rows: list[np.ndarray]) -> np.ndarray:
     )
 
 
-def same_answers(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Whether two `choices` (rows, choices) answer each row alike; a single one is a number, not a class."""
-    if expected.shape[1] == 1:
-        near = np.abs(found - expected) <= SAME_NUMBER * np.maximum(1.0, np.abs(expected))
-        return np.asarray(near[:, 0])
-    return np.asarray(found.argmax(-1) == expected.argmax(-1))
+def answers_numbers(head: Head, num_labels: int, problem_type: str | None) -> bool:
+    """Return whether all logits of a row count as numbers, and not as choices of which one is taken."""
+    many = problem_type in ("regression", "multi_label_classification")
+    return head == SEQUENCE and (num_labels == 1 or many)
+
+
+def same_answers(found: np.ndarray, expected: np.ndarray, *, numbers: bool = False) -> np.ndarray:
+    """Return whether two `choices` (rows, choices) answer each row alike, (rows,).
+
+    Of `numbers` (regression, several labels), and of a single column, each column is held against its spread
+    over all rows, and a row is the same where the root mean square over its columns is small.
+    """
+    if not numbers and expected.shape[1] > 1:
+        return np.asarray(found.argmax(-1) == expected.argmax(-1))
+    # Answers that are all one number differ where float32 sees a difference.
+    least = 1e-5 * np.maximum(1.0, np.abs(expected).max(0))
+    spread = np.maximum(expected.std(0), least)
+    return np.asarray(np.sqrt((((found - expected) / spread) ** 2).mean(-1)) <= SAME_NUMBER)

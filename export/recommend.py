@@ -12,6 +12,8 @@ from bertcompress.export.optimize import Timer
 from bertcompress.export.precisions import PRECISIONS, unknown_precision
 from bertcompress.export.write import rows_missing
 
+# The least share of rows that a file answers as PyTorch does, where nobody gave a metric.
+LEAST_AGREEMENT = 0.99
 # A file's value of the task's metric, where higher is better.
 Metric = Callable[[Path], float]
 
@@ -34,7 +36,7 @@ def precision_problems(precisions: Sequence[str], calibration: Calibration | Non
     problems = [f"precisions: {unknown_precision(word)}" for word in precisions if word not in PRECISIONS]
     if not precisions:
         problems.append(f"precisions: none; use one or more of {', '.join(PRECISIONS)}")
-    if calibration is None or not calibration.num_rows:
+    if calibration is None or not calibration.num_rows or calibration.drawn:
         known = [PRECISIONS[word] for word in precisions if word in PRECISIONS]
         problems += [rows_missing(precision.word) for precision in known if precision.needs_rows]
     return problems
@@ -68,4 +70,15 @@ def _drawbacks(name: str, entry: Mapping[str, Any], fp32: Mapping[str, Any], tri
     if entry["metric"] is not None and fp32["metric"] - entry["metric"] > trial.max_metric_drop:
         drop = fp32["metric"] - entry["metric"]
         reasons.append(f"the metric is {drop:.4f} below fp32's; allowed is {trial.max_metric_drop:.4f}")
+    if entry["metric"] is None and entry["agreement"] < LEAST_AGREEMENT:
+        reasons.append(_disagreement(entry))
     return reasons
+
+
+def _disagreement(entry: Mapping[str, Any]) -> str:
+    """Say how many rows are answered otherwise, and what to do about it."""
+    return (
+        f"answers {entry['agreement']:.1%} of {entry['num_rows']} rows as before; at least "
+        f"{LEAST_AGREEMENT:.0%} is asked for: calibrate it on rows of your own data "
+        "(export-model --rows FILE), or serve fp32"
+    )

@@ -20,6 +20,7 @@ from bertcompress.export.heads import (
     HEADS,
     SEQUENCE,
     Head,
+    answers_numbers,
     choices,
     head_of_class,
     head_of_session,
@@ -91,6 +92,7 @@ class Reference:
     logits: Mapping[str, np.ndarray]
     num_real: int
     head: Head = SEQUENCE
+    numbers: bool = False
 
     @property
     def scale(self) -> float:
@@ -113,7 +115,12 @@ def reference_of(model: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]]
     real = {f"real batch {index}": as_feed(batch) for index, batch in enumerate(batches)}
     feeds |= real
     logits = {name: model_logits(model, feed) for name, feed in feeds.items()}
-    return Reference(feeds, logits, len(real), _head_of(model))
+    return Reference(feeds, logits, len(real), _head_of(model), gives_numbers(model))
+
+
+def gives_numbers(model: PreTrainedModel) -> bool:
+    """Return whether a model answers with numbers: one of a regression, or one for each of several labels."""
+    return answers_numbers(_head_of(model), model.config.num_labels or 0, model.config.problem_type)
 
 
 def verify(
@@ -149,7 +156,7 @@ def compare(
     limit = reference.scale * (np.inf if allowed is None else allowed)
     problems: list[str] = []
     errors: dict[str, float] = {}
-    agreed: dict[str, np.ndarray] = {}
+    answers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     try:
         opened = session(path, num_threads=1)
     except LOAD_ERRORS as error:
@@ -165,9 +172,8 @@ def compare(
             problems.append(f"{name}: logits of shape {found.shape}; PyTorch gives {expected.shape}")
             continue
         errors[name] = float(np.abs(found - expected).max())
-        agreed[name] = same_answers(
-            *(choices(logits, feed["attention_mask"], reference.head) for logits in (found, expected))
-        )
+        mask = feed["attention_mask"]
+        answers[name] = choices(found, mask, reference.head), choices(expected, mask, reference.head)
     problems += [
         f"{name}: logits differ from PyTorch by {error:.3g}; allowed is {limit:.3g}"
         for name, error in errors.items()
@@ -176,8 +182,10 @@ def compare(
     if problems:
         raise VerificationError.from_problems(f"{path} ({precision})", problems)
     worst = max(errors, key=errors.__getitem__)
-    judged = list(agreed)[-reference.num_real :] if reference.num_real else list(agreed)
-    rows = np.concatenate([agreed[name] for name in judged])
+    judged = list(answers)[-reference.num_real :] if reference.num_real else list(answers)
+    pairs = zip(*(answers[name] for name in judged), strict=True)
+    ours, theirs = (stacked(list(side)) for side in pairs)
+    rows = same_answers(ours, theirs, numbers=reference.numbers)
     return Verification(errors[worst], worst, float(rows.mean()), len(rows))
 
 

@@ -213,7 +213,12 @@ def test_padded_tokens_are_never_judged() -> None:
 
 
 def test_numbers_are_the_same_when_they_are_near() -> None:
-    assert same_answers(np.array([[10.0], [0.1]]), np.array([[10.05], [0.2]])).tolist() == [True, False]
+    stars = np.array([[1.0], [3.0], [5.0]])
+    assert same_answers(stars + np.array([[0.1], [0.3], [-0.1]]), stars).tolist() == [True, False, True]
+    labels = np.array([[-9.0, 1.0], [-8.0, 2.0], [-7.0, 3.0]])
+    off = labels + np.array([[0.05, 0.0], [0.0, 0.5], [0.0, 0.0]])
+    assert same_answers(off, labels).all()
+    assert same_answers(off, labels, numbers=True).tolist() == [True, False, True]
     assert same_answers(np.array([[1.0, 2.0]]), np.array([[2.0, 1.0]])).tolist() == [False]
 
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from bertcompress.errors import ExportError, VerificationError
 from bertcompress.export.audit import audit
-from bertcompress.export.calibration import Calibration, logit_change, random_calibration
+from bertcompress.export.calibration import Calibration, batches_of, logit_change, random_calibration
 from bertcompress.export.convert import export_onnx
 from bertcompress.export.optimize import CANDIDATES, optimize
 from bertcompress.export.precisions import PRECISIONS
@@ -259,7 +259,7 @@ def test_labels_judge_where_there_are_some() -> None:
 
 
 def entries(*names: str) -> dict[str, dict[str, object]]:
-    return {name: {"file": PRECISIONS[name].file_name} for name in names}
+    return {name: {"file": PRECISIONS[name].file_name, "agreement": 1.0} for name in names}
 
 
 def clock(milliseconds: Mapping[str, float]) -> Trial:
@@ -309,7 +309,7 @@ def test_texts_are_cut_and_batched() -> None:
     rust = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "good": 2}, unk_token="[UNK]"))
     rust.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=rust, unk_token="[UNK]", pad_token="[PAD]")
-    rows = Calibration.from_texts(["good film", "a very bad film " * 9] * 20, tokenizer, 12)
+    rows = Calibration.from_batches(batches_of(["good film", "a very bad film " * 9] * 20, tokenizer, 12))
     assert [feed["input_ids"].shape for feed in rows.feeds] == [(32, 12), (8, 12)]
     assert rows.num_rows == 40
 

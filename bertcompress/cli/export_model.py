@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bertcompress.cli.options import plain_errors
-from bertcompress.errors import DataError, ExportError
+from bertcompress.errors import ExportError
 from bertcompress.export.precisions import PRECISIONS
 
 # Texts are cut there for the calibration, unless the user says where: longer ones change no range.
@@ -19,9 +19,15 @@ def export_model(
     source: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a Hub id, or package:NAME.")],
     output: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
     precisions: Annotated[str, typer.Option(help=f"Files to write: {', '.join(PRECISIONS)}.")] = "fp32,int8",
-    calibration: Annotated[
+    rows: Annotated[
         Path | None,
-        typer.Option(help="A file with a text a line, for int8_static; int8 then spares what it would harm."),
+        typer.Option(
+            "--rows",
+            "--calibration",
+            help="Texts that narrowed files are calibrated and judged by: a table with a column text or two "
+            "columns of text, or a text a line. (default: drawn from the vocabulary)",
+            show_default=False,
+        ),
     ] = None,
     max_length: Annotated[
         int | None,
@@ -33,20 +39,22 @@ def export_model(
 ) -> None:
     """Export a BERT, MiniLM, RoBERTa, DistilBERT, ELECTRA or compact model of any head to ONNX, verified."""
     with plain_errors():
-        from bertcompress.export.calibration import Calibration
-        from bertcompress.export.folder import ExportRows, export_folder
+        from bertcompress.export.folder import export_folder
         from bertcompress.export.optimize import timer
         from bertcompress.export.own_folder import check_output
+        from bertcompress.export.probe_rows import export_rows
         from bertcompress.export.recommend import Trial
         from bertcompress.export.teachers import load_model
         from bertcompress.measure import Conditions
         from bertcompress.sources.checkpoint import label_names_of
         from bertcompress.sources.limits import input_limits, too_long
         from bertcompress.sources.teacher import resolve_teacher
+        from bertcompress.sources.texts import read_texts
         from bertcompress.sources.tokenizer import check_tokenizer_suits, load_tokenizer
 
         location = resolve_teacher(source)
         check_output(output, location)
+        texts = () if rows is None else read_texts(rows, CALIBRATED_ROWS)
         tokenizer = load_tokenizer(location, location)
         model = load_model(location)
         check_tokenizer_suits(tokenizer, model.config.vocab_size, location)
@@ -64,35 +72,18 @@ def export_model(
             output,
             precisions=tuple(precisions.split(",")),
             max_length=max_length,
-            rows=ExportRows(
-                calibration=Calibration.from_texts(_texts(calibration), tokenizer, longest)
-                if calibration is not None
-                else None
-            ),
+            rows=export_rows(model, tokenizer, longest, texts),
             trial=Trial(timer(conditions, vocab_size=model.config.vocab_size)),
             about={
                 "name": Path(source).resolve().name if Path(source).is_dir() else source,
                 "p50 at": str(conditions),
             },
         )
+    judged = "rows drawn from the vocabulary" if rows is None else f"rows of {rows.name}"
     for name, entry in record["precisions"].items():
         advice = "" if entry["recommended"] else f"; not recommended: {entry['reason']}"
         typer.echo(
             f"{output / entry['file']} ({name}): {entry['size_mib']:.1f} MiB, {entry['p50_ms']:.2f} ms, "
+            f"{entry['agreement']:.1%} of {entry['num_rows']} {judged} answered as before, "
             f"largest logit error {entry['max_logit_error']:.1e}{advice}"
         )
-
-
-def _texts(path: Path) -> list[str]:
-    """The first lines of a file that are not blank.
-
-    Raises:
-        DataError: the file cannot be read, or holds no text.
-    """
-    try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"--calibration {path}: cannot be read as text: {error}") from error
-    if not lines:
-        raise DataError(f"--calibration {path}: holds no text; give a file with a text a line")
-    return lines[:CALIBRATED_ROWS]
