@@ -17,6 +17,7 @@ from bertcompress.cli.options import (
     whole_numbers,
     write_json,
 )
+from bertcompress.files import check_output_file
 
 if TYPE_CHECKING:
     from bertcompress.report.section import Table
@@ -46,6 +47,7 @@ def benchmark(
     if against is not None:
         say_new_word("benchmark DIR --against DIR", "benchmark DIR DIR")
     with plain_errors():
+        check_output_file(output)
         contenders = exported_files([*folders, *([] if against is None else [against])])
         shapes = whole_numbers(batch_sizes), whole_numbers(sequence_lengths), whole_numbers(threads)
         num_callers = whole_numbers(callers)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bertcompress.cli.options import RunArgument, RunDirOption, SetOption, plain_errors
-from bertcompress.files import write_atomically
+from bertcompress.files import check_output_file, write_atomically
 
 
 def evolve_space(
@@ -30,6 +30,7 @@ def evolve_space(
     fit ones. A killed command goes on where it was.
     """
     with plain_errors(shlex.join(["bertcompress", "evolve-space", run])):
+        check_output_file(output)
         from rich.console import Console
 
         from bertcompress.pipeline.trained import refresh_report, trained_run

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bertcompress.cli.options import OutputOption, RecipeArgument, SetOption, plain_errors, write_json
+from bertcompress.files import check_output_file
 
 
 def latency_table(
@@ -21,6 +22,7 @@ def latency_table(
 ) -> None:
     """Fit what each operator of a recipe's space takes, on whole exported chains; print the error."""
     with plain_errors():
+        check_output_file(output)
         from bertcompress.recipe import load_recipe
 
         loaded = load_recipe(recipe, overrides or [])
