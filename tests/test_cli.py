@@ -97,8 +97,9 @@ def test_every_command_is_a_function_that_can_be_called(
             assert getattr(home, command.__name__) is command
     recipes()
     assert "reviews-mini" in capsys.readouterr().out
-    with pytest.raises(typer.Exit):
+    with pytest.raises(typer.Exit) as refused:
         validate("good.yaml", ["sead=7"])
+    assert refused.value.exit_code == command_line.EXIT_REFUSED
 
 
 def test_until_names_the_stages(in_folder: Path) -> None:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertcompress.recipe import Recipe
 from bertcompress.training.processes import is_first
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from bertcompress.recipe import Recipe
 
 
 # The stages in order, known without what they import; `flow` holds them.
