@@ -112,7 +112,7 @@ def _use(record: Mapping[str, Any]) -> list[str]:
     page = ("", "In a browser: `examples/browser` of bertcompress, a page that takes this folder.")
     script = ("", "`examples/serve_without_torch.py` of bertcompress does it without bertcompress.")
     stock = not record["weights"]["why_not_stock"]
-    known = () if stock else ("import bertcompress.model  # makes compact models known to transformers",)
+    known = () if stock else ("import bertcompress  # makes compact models known to transformers",)
     return [
         *("Without torch (numpy, tokenizers and onnxruntime):", ""),
         *_python(

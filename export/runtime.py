@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from tokenizers import Encoding
@@ -52,6 +52,11 @@ class OnnxModel:
         if found != self.head:
             held = "no known head" if found is None else f"a {found.noun}"
             raise ExportError(f"{folder}: holds {held}; {type(self).__name__} serves a {self.head.noun}")
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str, precision: str = "fp32", **options: Any) -> Self:
+        """Open an exported folder: the constructor under the name that transformers has for it."""
+        return cls(folder, precision, **options)
 
     def logits(
         self,
@@ -111,6 +116,16 @@ class OnnxClassifier(OnnxModel):
     """
 
     head = SEQUENCE
+
+    def __call__(self, texts: Text | Sequence[Text], *, batch_size: int = 32) -> list[dict[str, Any]]:
+        """Return the best label of each text as a text-classification pipeline of transformers does.
+
+            OnnxClassifier.from_pretrained("out")(["a text"])  # [{"label": "positive", "score": 0.98}]
+
+        A list holds rows, as `classify` takes them; a single text, or a pair as a tuple, is a list of one.
+        """
+        rows = [texts] if isinstance(texts, str | tuple) else list(texts)
+        return self.classify(rows, batch_size=batch_size)
 
     def classify(self, texts: Sequence[Text], *, batch_size: int = 32) -> list[dict[str, Any]]:
         """The best label of every text, or of every pair of texts, and its probability.

@@ -160,4 +160,4 @@ def test_another_winner_needs_it_and_the_card_says_why(
 def test_a_teacher_stays_what_it_is(tmp_path: Path) -> None:
     record = export_folder(stock(), tokenizer(), ("no", "yes"), tmp_path, precisions=("fp32",))
     assert record["weights"]["class"] == "BertForSequenceClassification"
-    assert "import bertcompress.model" not in card_of(tmp_path)
+    assert "import bertcompress " not in card_of(tmp_path)

@@ -11,12 +11,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    "errors", "files", "space", "recipe", "sources", "tasks", "data", "model", "training", "supernet",
-    "search", "diagnostics", "evolve_space", "measure", "export", "latency", "report", "pipeline", "cli",
+    "errors", "auto_classes", "files", "space", "recipe", "sources", "tasks", "data", "model", "training",
+    "supernet", "search", "diagnostics", "evolve_space", "measure", "export", "latency", "report", "pipeline",
+    "cli",
 )  # fmt: skip
 SEES_A_RECIPE = {"recipe", "pipeline", "cli"}
 WITHOUT_TORCH = (
-    "bertcompress", "bertcompress.errors", "bertcompress.files", "bertcompress.space", "bertcompress.recipe",
+    "bertcompress", "bertcompress.auto_classes", "bertcompress.errors", "bertcompress.files",
+    "bertcompress.space", "bertcompress.recipe",
     "bertcompress.recipe.template", "bertcompress.sources.teacher", "bertcompress.training.processes",
     "bertcompress.training.parallel",
     "bertcompress.diagnostics.children_alone", "bertcompress.pipeline", "bertcompress.pipeline.run_folder",

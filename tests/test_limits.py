@@ -57,7 +57,7 @@ def test_export_model_takes_no_length_beyond_the_model(tmp_path: Path, option: s
     model = save_classifier(tmp_path / "model")
     done = CliRunner().invoke(app, ["export-model", str(model), str(tmp_path / "out"), option, "41"])
     assert done.exit_code == 2, done.output
-    assert f"{option}: 41 tokens; the model has positions for 40" in done.output
+    assert f"{option.strip('-').replace('-', '_')}: 41 tokens; the model has positions for 40" in done.output
     assert not (tmp_path / "out").exists()
 
 
