@@ -76,10 +76,10 @@ def test_examples_in_docstrings_are_true() -> None:
 
 
 def test_overrides_are_a_mapping_or_words() -> None:
-    values = {"budget.speedup": 8, "teacher.train_embeddings": True, "name": "a: b # c", "seed": 3}
+    values = {"budget.speedup": 8, "teacher.train_embeddings": True, "description": "a: b # c", "seed": 3}
     assert override_words([f"seed={3}"]) == ["seed=3"]
     recipe = load_recipe("reviews-mini", override_words(values))
-    assert (recipe.name, recipe.seed, recipe.budget.speedup) == ("a: b # c", 3, 8)
+    assert (recipe.description, recipe.seed, recipe.budget.speedup) == ("a: b # c", 3, 8)
     assert recipe.teacher.train_embeddings
 
 
