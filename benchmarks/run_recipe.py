@@ -91,6 +91,8 @@ def main() -> None:
         "models": first["models"],
         "budgets": first["budgets"],
         "verdict": first["verdict"],
+        "alternatives": first.get("alternatives", []),
+        "race": first.get("race"),
         "benchmark": first["benchmark"],
         "repeat": compare(reports) if len(reports) > 1 else None,
     }
