@@ -64,6 +64,17 @@ def test_containment_is_what_a_search_word_by_word_finds(texts: list[str]) -> No
     assert found == expected
 
 
+def test_texts_that_begin_alike_are_not_compared_each_with_each() -> None:
+    """With 20,000 beginnings alike, comparing all of them at each place would not fit into memory."""
+    texts = ["text number", *(f"text number {number}" for number in range(20_000))]
+    stream, form_of = unique_streams(texts)
+    everywhere = np.ones(len(stream), bool)
+    chunks = containments(stream, everywhere, everywhere)
+    inner, outer = (np.concatenate(each) for each in zip(*chunks, strict=True))
+    assert set(inner.tolist()) == {int(form_of[0])}
+    assert len(set(outer.tolist())) == 20_000
+
+
 @given(SENTENCES)
 def test_nearly_alike_are_texts_that_share_half_of_the_shorter_ones_sequences(texts: list[str]) -> None:
     stream, form_of = unique_streams(texts)

@@ -91,21 +91,34 @@ def _found(
     room: np.ndarray,
 ) -> Iterator[Pairs]:
     """The texts in `sought`, of `size` words to twice as many, at the places that begin and end like them."""
-    first = hashes[stream.starts[sought]]
-    sought = sought[np.argsort(first, kind="stable")]
-    first = np.sort(first)
-    last = hashes[stream.starts[sought + 1] - size]
+    if not len(sought):
+        return
     lengths = stream.lengths[sought]
-    for start in range(0, len(places), CHUNK) if len(sought) else ():
+    first, last = hashes[stream.starts[sought]], hashes[stream.starts[sought + 1] - size]
+    whole = _whole(first, last, lengths)
+    by_whole = np.argsort(whole, kind="stable")
+    # Each beginning with the lengths of the texts that have it: however many texts begin alike, a place is
+    # looked up once for a length.
+    begins = np.unique(np.stack([first, lengths.astype(np.uint64)], axis=1), axis=0)
+    for start in range(0, len(places), CHUNK):
         chunk = places[start : start + CHUNK]
-        low, high = (np.searchsorted(first, hashes[chunk], side) for side in ("left", "right"))
+        low, high = (np.searchsorted(begins[:, 0], hashes[chunk], side) for side in ("left", "right"))
         count = high - low
         place = np.repeat(chunk, count)
         number = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)
-        fits = (lengths[number] <= room[place]) & (sought[number] != text_of[place])
-        place, number = place[fits], number[fits]
-        same = hashes[place + lengths[number] - size] == last[number]
-        yield sought[number[same]], text_of[place[same]]
+        length = begins[number, 1].astype(np.int64)
+        fits = length <= room[place]
+        place, length = place[fits], length[fits]
+        found = _whole(hashes[place], hashes[place + length - size], length)
+        at = np.searchsorted(whole[by_whole], found).clip(max=len(sought) - 1)
+        text = sought[by_whole[at]]
+        same = (whole[by_whole[at]] == found) & (text != text_of[place])
+        yield text[same], text_of[place[same]]
+
+
+def _whole(first: np.ndarray, last: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """A hash of whole texts from those of their first and last words, and their lengths."""
+    return _scrambled(_scrambled(first * np.uint64(3) + last) ^ lengths.astype(np.uint64))
 
 
 def near_pairs(stream: WordStream, ahead: np.ndarray | None = None) -> Pairs:
