@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import platform
 import shlex
 from collections.abc import Sequence
@@ -15,12 +16,15 @@ from bertcompress.measure.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
 # Where a benchmark writes changes no number.
-_PLACES = ("--results", "--output", "--figures")
+_PLACES = ("--results", "--output", "--figures", "--run-dir")
+# What changes numbers, but stands in no argument.
+_VARIABLES = ("ACCELERATE_MIXED_PRECISION", "OMP_NUM_THREADS")
 
 
 def provenance(script: str, words: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
     """Where a record comes from: `script` is the file in benchmarks/, `words` are its arguments."""
     return {
+        "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "command": shlex.join(["python", f"benchmarks/{script}", *_without_places(words)]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "seeds": list(seeds),
