@@ -13,11 +13,10 @@ from typing import Any
 
 from bertcompress.errors import BudgetError
 from bertcompress.pipeline.costs import LATENCY
-from bertcompress.pipeline.finalists import is_clear, measured_costs
+from bertcompress.pipeline.finalists import is_clear, measured_costs, none_fits
 from bertcompress.pipeline.operator_costs import baseline_operators
 from bertcompress.pipeline.run import Run
 from bertcompress.search import Budgets, Cost, Evaluation
-from bertcompress.search.budget import format_value
 from bertcompress.search.race import Entrant
 from bertcompress.space import KINDS, Architecture, Child, Operator, canonical
 
@@ -78,7 +77,8 @@ def propose(run: Run, evaluations: Sequence[Evaluation], budgets: Budgets) -> li
     ]
     proposals = _measured(run, entrants)
     if not any(budgets.fits(proposal.measured) for proposal in proposals):
-        raise BudgetError(_nobody_fits(proposals, budgets))
+        rows = [proposal.row(budgets) for proposal in proposals]
+        raise BudgetError(none_fits(rows, budgets, "race.num_entrants"))
     return proposals
 
 
@@ -140,22 +140,6 @@ def _measured(run: Run, entrants: Sequence[tuple[Entrant, Evaluation | None]]) -
         )
         for (entrant, evaluation), predicted, measured in zip(entrants, costs, whole, strict=True)
     ]
-
-
-def _nobody_fits(proposals: Sequence[Proposal], budgets: Budgets) -> str:
-    asked = ", ".join(f"{budget.name} {budget}" for budget in budgets.limits)
-    found = "; ".join(
-        f"{proposal.entrant.name} "
-        + ", ".join(
-            f"{budget.name} {format_value(budget.name, proposal.measured[budget.name])}"
-            for budget in budgets.limits
-        )
-        for proposal in proposals
-    )
-    return (
-        f"search: predicted within the budgets ({asked}), but measured whole outside: {found}; "
-        "raise race.num_entrants or the budget"
-    )
 
 
 def entrants_of(rows: Sequence[dict[str, Any]]) -> list[Entrant]:

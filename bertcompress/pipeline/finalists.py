@@ -41,20 +41,25 @@ def choose_winner(finalists: Sequence[dict[str, Any]], budgets: Budgets) -> dict
     """
     fitting = [finalist for finalist in finalists if finalist["fits"]]
     if not fitting:
-        asked = ", ".join(f"{budget.name} {budget}" for budget in budgets.limits)
-        found = "; ".join(
-            f"{finalist['architecture']} "
-            + ", ".join(
-                f"{budget.name} {format_value(budget.name, finalist['measured'][budget.name])}"
-                for budget in budgets.limits
-            )
-            for finalist in finalists
-        )
-        raise BudgetError(
-            f"search: predicted within the budgets ({asked}), but measured whole outside: {found}; "
-            "raise search.num_finalists or the budget"
-        )
+        raise BudgetError(none_fits(finalists, budgets, "search.num_finalists"))
     return next((finalist for finalist in fitting if finalist["clear"]), fitting[0])
+
+
+def none_fits(rows: Sequence[dict[str, Any]], budgets: Budgets, key: str) -> str:
+    """Return why no row of measured costs fits, with the key of the recipe that asks for more rows."""
+    asked = ", ".join(f"{budget.name} {budget}" for budget in budgets.limits)
+    found = "; ".join(
+        f"{row['architecture']} "
+        + ", ".join(
+            f"{budget.name} {format_value(budget.name, row['measured'][budget.name])}"
+            for budget in budgets.limits
+        )
+        for row in rows
+    )
+    return (
+        f"search: predicted within the budgets ({asked}), but measured whole outside: {found}; "
+        f"raise {key} or the budget"
+    )
 
 
 def measured_costs(run: Run, children: Sequence[Child], costs: Sequence[Cost]) -> list[Cost]:
